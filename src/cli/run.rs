@@ -1,0 +1,68 @@
+//! `kmonitor run`
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitCode, ExitStatus};
+
+use kmonitor::daemon::{Config, Daemon};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::Failure;
+use super::signals::{News, Signals};
+
+/// The exit status when the device cannot be served, as env(1) and its like have it.
+const CANNOT_SERVE: u8 = 125;
+const CANNOT_EXECUTE: u8 = 126;
+const NOT_FOUND: u8 = 127;
+
+pub fn run(config: &Config, program: &[OsString]) -> Result<ExitCode, Failure> {
+    let cannot_serve = |errno: nix::Error| Failure::new(CANNOT_SERVE, errno);
+    // A terminal sends SIGINT and SIGQUIT to the program too, whose choice it is what to do.
+    let signals =
+        Signals::block(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT])
+            .map_err(cannot_serve)?;
+    let daemon = Daemon::start(config).map_err(|error| Failure::new(CANNOT_SERVE, error))?;
+    let mut child = start(program)?;
+    daemon.raise_descriptor_limit();
+    let status = wait(&mut child, &daemon, &signals).map_err(|error| Failure::new(CANNOT_SERVE, error))?;
+    if let Err(error) = daemon.stop() {
+        eprintln!("kmonitor: {error}");
+    }
+    Ok(exit_code(status))
+}
+
+fn start(program: &[OsString]) -> Result<Child, Failure> {
+    let (name, arguments) =
+        program.split_first().ok_or_else(|| Failure::new(NOT_FOUND, "no program is named"))?;
+    Command::new(name).args(arguments).spawn().map_err(|error| {
+        let status = if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { CANNOT_EXECUTE };
+        Failure::new(status, format!("cannot run {}: {error}", name.display()))
+    })
+}
+
+fn wait(child: &mut Child, daemon: &Daemon, signals: &Signals) -> io::Result<ExitStatus> {
+    let mut serving = Some(daemon.ended());
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        match signals.wait(serving)? {
+            News::Signal(signal @ (Signal::SIGTERM | Signal::SIGHUP)) => {
+                // It may have ended meanwhile; then the next round sees it.
+                let _ = kill(Pid::from_raw(child.id() as i32), signal);
+            }
+            News::Signal(_) => {}
+            News::Readable => {
+                eprintln!("kmonitor: the device is no longer served; the program goes on without it");
+                serving = None;
+            }
+        }
+    }
+}
+
+fn exit_code(status: ExitStatus) -> ExitCode {
+    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+    ExitCode::from(code as u8)
+}

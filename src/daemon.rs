@@ -1,0 +1,210 @@
+//! The daemon: its parts put together, started in order and taken down in order.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::geteuid;
+
+use crate::core::{Core, CoreError, Options};
+use crate::driver::Driver;
+use crate::monitors::Monitors;
+use crate::node::FuseNode;
+use crate::node::fuse::{Ownership, Unmounter};
+use crate::node::mount_point::{MountPoint, PlaceError};
+use crate::observe::{Counters, Observer};
+use crate::registry::{Limits, Registry};
+use crate::source::{ProcConnector, SourceError};
+
+/// What the daemon's owner may choose.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the node is.
+    pub path: PathBuf,
+    /// Who may open it.
+    pub ownership: Ownership,
+    /// How many registrations there may be.
+    pub limits: Limits,
+    /// How many open files there may be.
+    pub most_open: usize,
+    /// What the core may do beyond the original.
+    pub options: Options,
+}
+
+impl Default for Config {
+    /// As the original: /dev/kmonitor, for root alone.
+    fn default() -> Config {
+        Config {
+            path: PathBuf::from("/dev/kmonitor"),
+            ownership: Ownership { mode: 0o600, uid: 0, gid: 0 },
+            limits: Limits::default(),
+            most_open: 1 << 16,
+            options: Options::default(),
+        }
+    }
+}
+
+/// Why the daemon does not start. Each is a sentence with the remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Not root.
+    #[error("must run as root, to mount the node, to hear of all processes and to signal monitors: try sudo")]
+    NotRoot,
+    /// No FUSE.
+    #[error("the kernel offers no FUSE ({path} is missing): load it with `modprobe fuse`; in a container, pass the device in (--device /dev/fuse)", path = FUSE_DEVICE)]
+    NoFuse,
+    /// The node's place.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    /// The events.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The mount.
+    #[error(
+        "cannot mount the node over {path}: {error} (in a container, mounting needs --privileged, or --cap-add SYS_ADMIN --device /dev/fuse)"
+    )]
+    Mount {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// A resource of our own.
+    #[error("cannot start: {0}")]
+    Resources(#[from] io::Error),
+}
+
+const FUSE_DEVICE: &str = "/dev/fuse";
+
+/// Why the daemon ended without being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum EndError {
+    /// The core gave up.
+    #[error(transparent)]
+    Core(#[from] CoreError),
+    /// The core has a bug.
+    #[error("the core thread panicked: please report this")]
+    Panic,
+    /// The node could not be taken away.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+}
+
+/// A daemon in service. Dropping it takes it down.
+pub struct Daemon {
+    place: Option<MountPoint>,
+    unmounter: Option<Unmounter>,
+    core: Option<JoinHandle<Result<(), CoreError>>>,
+    stop: Arc<EventFd>,
+    ended: Arc<EventFd>,
+    observer: Observer,
+    log: Option<JoinHandle<()>>,
+}
+
+impl Daemon {
+    /// Starts a daemon. When this returns, the node is there and serves.
+    pub fn start(config: &Config) -> Result<Daemon, StartError> {
+        if !geteuid().is_root() {
+            return Err(StartError::NotRoot);
+        }
+        if !Path::new(FUSE_DEVICE).exists() {
+            return Err(StartError::NoFuse);
+        }
+        let (observer, log) = Observer::start()?;
+        let mut source = ProcConnector::new();
+        if !source.check()? {
+            observer.say("this kernel cannot filter process events for us: all of them will wake the daemon");
+        }
+        let monitors = Monitors::new()?;
+        let registry = Arc::new(Registry::new(config.limits));
+        let driver = Driver::new(registry.clone(), config.most_open);
+        let event = || EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).map(Arc::new);
+        let (stop, ended) = (event().map_err(io::Error::from)?, event().map_err(io::Error::from)?);
+
+        let mut place = MountPoint::prepare(&config.path)?;
+        let mut node = FuseNode::mount(place.path(), config.ownership)
+            .map_err(|error| StartError::Mount { path: place.path().to_owned(), error })?;
+        place.mounted()?;
+        let unmounter = node.unmounter();
+        let mut core = Core::new(node, source, driver, registry, monitors, observer.clone(), config.options);
+        let core = thread::Builder::new().name("kmonitor-core".to_owned()).spawn({
+            let (stop, ended) = (stop.clone(), ended.clone());
+            move || {
+                let _ended = AtEnd(ended);
+                core.run(stop.as_fd())
+            }
+        })?;
+        Ok(Daemon {
+            place: Some(place),
+            unmounter: Some(unmounter),
+            core: Some(core),
+            stop,
+            ended,
+            observer,
+            log: Some(log),
+        })
+    }
+
+    /// Readable once the daemon has ended by itself, which [`Daemon::stop`] explains.
+    pub fn ended(&self) -> BorrowedFd<'_> {
+        self.ended.as_fd()
+    }
+
+    /// What the daemon has done so far.
+    pub fn counters(&self) -> &Counters {
+        &self.observer.counters
+    }
+
+    /// Allows as many descriptors as the system lets us: each target and each monitor takes one.
+    /// Programs that are started later inherit it, so start those first.
+    pub fn raise_descriptor_limit(&self) {
+        if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+            && let Err(errno) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+        {
+            self.observer.say(format_args!("cannot raise our limit of open files: {errno}"));
+        }
+    }
+
+    /// Takes the daemon down. The node goes first, also while clients have it open; then what they
+    /// still hold fails with ENOTCONN.
+    pub fn stop(mut self) -> Result<(), EndError> {
+        self.take_down()
+    }
+
+    fn take_down(&mut self) -> Result<(), EndError> {
+        // Fails while clients have the node open; then it is detached.
+        if let Some(unmounter) = self.unmounter.take() {
+            let _ = unmounter.unmount();
+        }
+        let cleared = self.place.take().map_or(Ok(()), MountPoint::clear);
+        let _ = self.stop.write(1);
+        let ended = self.core.take().map_or(Ok(Ok(())), JoinHandle::join);
+        // The log ends with its last observer.
+        self.observer = Observer::silent();
+        if let Some(log) = self.log.take() {
+            let _ = log.join();
+        }
+        ended.map_err(|_| EndError::Panic)??;
+        Ok(cleared?)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Whoever wants to know of a failure calls `stop`.
+        let _ = self.take_down();
+    }
+}
+
+/// Makes an eventfd readable when its thread ends, also by a panic.
+struct AtEnd(Arc<EventFd>);
+
+impl Drop for AtEnd {
+    fn drop(&mut self) {
+        let _ = self.0.write(1);
+    }
+}

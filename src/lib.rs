@@ -1,0 +1,20 @@
+//! kmonitor: the 2004 process-monitoring device, served from user space.
+//!
+//! The way of an event: [`source`] reads it from the kernel, [`core`] asks [`registry`] who wants
+//! it, drains the device queue, and has [`notify`] send the signal. The way of a request: [`node`]
+//! reads it, [`core`] drains the source, [`driver`] applies the original's rules.
+
+pub mod abi;
+pub mod core;
+pub mod daemon;
+pub mod driver;
+pub mod event;
+pub mod ids;
+pub mod monitors;
+pub mod node;
+pub mod notify;
+pub mod observe;
+pub mod registry;
+pub mod source;
+pub mod sys;
+pub mod targets;

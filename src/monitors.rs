@@ -1,0 +1,166 @@
+//! The processes that registered: each held by a pidfd, so that no later owner of its pid can be
+//! taken for it (rules R1-R3).
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
+use crate::ids::{Instance, MonitorId, Tgid, Tid, Uid};
+use crate::node::Caller;
+use crate::registry::Credentials;
+use crate::sys::pidfd::PidFd;
+use crate::sys::procfs;
+
+/// A process with registrations.
+#[derive(Debug)]
+struct Process {
+    tgid: Tgid,
+    pidfd: PidFd,
+    /// Its tasks that registered, with their number of registrations.
+    tasks: HashMap<Tid, usize>,
+}
+
+/// All processes with registrations.
+#[derive(Debug)]
+pub struct Monitors {
+    /// Becomes readable when one of the processes ends.
+    exits: Epoll,
+    processes: HashMap<Instance, Process>,
+    by_tgid: HashMap<Tgid, Instance>,
+    last: u64,
+}
+
+impl Monitors {
+    /// Nobody.
+    pub fn new() -> io::Result<Monitors> {
+        Ok(Monitors {
+            exits: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+            processes: HashMap::new(),
+            by_tgid: HashMap::new(),
+            last: 0,
+        })
+    }
+
+    /// Readable while [`take_exited`](Monitors::take_exited) has something to tell.
+    pub fn poll_fd(&self) -> BorrowedFd<'_> {
+        self.exits.0.as_fd()
+    }
+
+    /// The caller as a monitor, if its process is one. The caller waits in its request, so its ids
+    /// cannot change hands meanwhile; processes that have ended must have been taken before.
+    pub fn known(&self, caller: Caller) -> Option<MonitorId> {
+        let tid = caller.tid;
+        let instance = match self.by_tgid.get(&Tgid(tid.0)) {
+            Some(instance) => *instance,
+            None => *self.by_tgid.get(&Tgid(procfs::task_status(tid.0).ok()?.tgid))?,
+        };
+        Some(MonitorId { instance, tid })
+    }
+
+    /// The caller as a monitor, made one if it was none. ESRCH: it has no process that we can see.
+    pub fn enrol(&mut self, caller: Caller) -> Result<MonitorId, Errno> {
+        if let Some(known) = self.known(caller) {
+            return Ok(known);
+        }
+        let status = procfs::task_status(caller.tid.0).map_err(|_| Errno::ESRCH)?;
+        let pidfd = PidFd::open(status.tgid)?;
+        self.last += 1;
+        let instance = Instance(self.last);
+        self.exits.add(&pidfd, EpollEvent::new(EpollFlags::EPOLLIN, instance.0))?;
+        let tgid = Tgid(status.tgid);
+        self.by_tgid.insert(tgid, instance);
+        self.processes.insert(instance, Process { tgid, pidfd, tasks: HashMap::new() });
+        Ok(MonitorId { instance, tid: caller.tid })
+    }
+
+    /// The caller's credentials, to be kept with its registration.
+    pub fn credentials(caller: Caller) -> Credentials {
+        if caller.uid == Uid::ROOT {
+            return Credentials { real: Uid::ROOT, effective: Uid::ROOT };
+        }
+        let real = procfs::task_status(caller.tid.0).map_or(caller.uid, |status| Uid(status.real_uid));
+        Credentials { real, effective: caller.uid }
+    }
+
+    /// True if a process with these credentials may signal the monitor as it is now: root may, else
+    /// one of the two uids must be the monitor's real or saved uid, as for `F_SETOWN` (rule R4).
+    pub fn may_signal(&self, credentials: Credentials, instance: Instance) -> bool {
+        if credentials.effective == Uid::ROOT {
+            return true;
+        }
+        let Some(process) = self.processes.get(&instance) else { return false };
+        procfs::task_status(process.tgid.0).is_ok_and(|now| {
+            [credentials.real.0, credentials.effective.0]
+                .iter()
+                .any(|uid| [now.real_uid, now.saved_uid].contains(uid))
+        })
+    }
+
+    /// The pidfd to signal.
+    pub fn pidfd(&self, instance: Instance) -> Option<&PidFd> {
+        self.processes.get(&instance).map(|process| &process.pidfd)
+    }
+
+    /// The process of an instance.
+    pub fn tgid(&self, instance: Instance) -> Option<Tgid> {
+        self.processes.get(&instance).map(|process| process.tgid)
+    }
+
+    /// Counts a new registration of the monitor.
+    pub fn hold(&mut self, monitor: MonitorId) {
+        if let Some(process) = self.processes.get_mut(&monitor.instance) {
+            *process.tasks.entry(monitor.tid).or_insert(0) += 1;
+        }
+    }
+
+    /// Takes one registration of the monitor back; with the last one its process is let go.
+    pub fn let_go(&mut self, monitor: MonitorId) {
+        let Some(process) = self.processes.get_mut(&monitor.instance) else { return };
+        if let Some(count) = process.tasks.get_mut(&monitor.tid) {
+            *count -= 1;
+            if *count == 0 {
+                process.tasks.remove(&monitor.tid);
+            }
+        }
+        self.drop_if_unused(monitor.instance);
+    }
+
+    /// Lets go of a process that was enrolled for a registration that failed.
+    pub fn drop_if_unused(&mut self, instance: Instance) {
+        if self.processes.get(&instance).is_some_and(|process| process.tasks.is_empty())
+            && let Some(process) = self.processes.remove(&instance)
+        {
+            self.by_tgid.remove(&process.tgid);
+            // Closing the pidfd takes it out of the epoll set.
+        }
+    }
+
+    /// The registering tasks of processes that have ended since the last call.
+    pub fn take_exited(&mut self) -> Vec<MonitorId> {
+        let mut events = [EpollEvent::empty(); 16];
+        let count = self.exits.wait(&mut events, EpollTimeout::ZERO).unwrap_or(0);
+        events[..count].iter().flat_map(|event| self.tasks_of(Instance(event.data()), |_| true)).collect()
+    }
+
+    /// The monitor that a task other than a main thread was, if it was one.
+    pub fn thread(&self, tid: Tid, tgid: Tgid) -> Option<MonitorId> {
+        let instance = *self.by_tgid.get(&tgid)?;
+        let registered = self.processes.get(&instance)?.tasks.contains_key(&tid);
+        (registered && tid != tgid.leader()).then_some(MonitorId { instance, tid })
+    }
+
+    /// All registering tasks of the process but its main thread: those that an exec ends.
+    pub fn other_threads(&self, tgid: Tgid) -> Vec<MonitorId> {
+        let Some(instance) = self.by_tgid.get(&tgid) else { return Vec::new() };
+        self.tasks_of(*instance, |tid| tid != tgid.leader())
+    }
+
+    fn tasks_of(&self, instance: Instance, wanted: impl Fn(Tid) -> bool) -> Vec<MonitorId> {
+        let Some(process) = self.processes.get(&instance) else { return Vec::new() };
+        let tids = process.tasks.keys().filter(|tid| wanted(**tid));
+        tids.map(|tid| MonitorId { instance, tid: *tid }).collect()
+    }
+}

@@ -1,0 +1,287 @@
+//! The node as a FUSE mount whose root is one regular file (device-transport facts §4).
+//!
+//! fuser mounts it and negotiates; then the queue is read here, since exact closing needs a queue
+//! that can be drained and a raw ioctl argument, which fuser's trait hides.
+
+use std::io;
+use std::io::IoSliceMut;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use fuser::{
+    Config, Filesystem, InitFlags, KernelConfig, MountOption, Session, SessionACL, SessionUnmounter,
+};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::uio::{RemoteIoVec, process_vm_readv};
+use nix::unistd::{Pid, read};
+use zerocopy::IntoBytes;
+
+use crate::abi::COMMAND_SIZE;
+use crate::ids::{HandleId, Tid, Uid};
+
+use super::wire::{self, Attr, AttrOut, GetxattrIn, HandleIn, InHeader, IoctlIn, IoctlOut, OpenIn, OpenOut};
+use super::wire::{SetattrIn, fattr, op};
+use super::{Answer, Caller, Node, NodeGone, Request, Ticket};
+
+/// The type of the mount in `/proc/self/mountinfo`.
+pub const FS_TYPE: &str = "fuse.kmonitor";
+
+/// The largest write that the kernel sends; with its headers it fits the smallest read buffer.
+const MAX_WRITE: u32 = 4096;
+
+/// The kernel may keep the attributes: only chmod, chown and utimes change them, and it sees those.
+const ATTR_VALID_SECONDS: u64 = 3600;
+
+/// The root's inode number.
+const ROOT: u64 = 1;
+
+/// `FS_IOC_GETFLAGS`, `_SETFLAGS`, `_FSGETXATTR` and `_FSSETXATTR` come from the kernel itself, with
+/// no pointer to read from and on an open and release of their own.
+const FILE_ATTRIBUTE_COMMANDS: [u32; 4] = [
+    nix::request_code_read!(b'f', 1, size_of::<libc::c_long>()) as u32,
+    nix::request_code_write!(b'f', 2, size_of::<libc::c_long>()) as u32,
+    nix::request_code_read!(b'X', 31, 28) as u32,
+    nix::request_code_write!(b'X', 32, 28) as u32,
+];
+
+/// Who owns the node, and who may open it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ownership {
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// What fuser does for us ends with the INIT negotiation.
+struct Negotiation;
+
+impl Filesystem for Negotiation {
+    fn init(&mut self, _: &fuser::Request, config: &mut KernelConfig) -> io::Result<()> {
+        let _ = config.set_max_write(MAX_WRITE);
+        // Without it open(O_TRUNC) would arrive as a truncation, which the device refuses.
+        config
+            .add_capabilities(InitFlags::FUSE_ATOMIC_O_TRUNC)
+            .map_err(|_| io::Error::new(io::ErrorKind::Unsupported, "the kernel's FUSE lacks ATOMIC_O_TRUNC"))
+    }
+}
+
+/// A mounted FUSE node. Dropping it cuts the connection; the mount itself is its mount point's to
+/// take away.
+pub struct FuseNode {
+    session: Session<Negotiation>,
+    attr: Attr,
+    buffer: Box<[u8; wire::READ_BUFFER]>,
+}
+
+impl FuseNode {
+    /// Mounts the node over `path`, a regular file.
+    pub fn mount(path: &Path, ownership: Ownership) -> io::Result<FuseNode> {
+        let mut config = Config::default();
+        // The kernel checks permissions, for all users alike: without allow_other a process that
+        // drops privileges after its open could no longer use its descriptor.
+        config.acl = SessionACL::All;
+        config.mount_options = vec![
+            MountOption::FSName("kmonitor".to_owned()),
+            MountOption::Subtype("kmonitor".to_owned()),
+            MountOption::DefaultPermissions,
+            MountOption::NoExec,
+        ];
+        let session = Session::new(Negotiation, path, &config)?;
+        let flags = OFlag::from_bits_retain(fcntl(session.as_fd(), FcntlArg::F_GETFL)?);
+        fcntl(session.as_fd(), FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let (seconds, nanoseconds) = (now.as_secs(), now.subsec_nanos());
+        let attr = Attr {
+            ino: ROOT,
+            nlink: 1,
+            blksize: 4096,
+            mode: libc::S_IFREG | ownership.mode & 0o7777,
+            uid: ownership.uid,
+            gid: ownership.gid,
+            atime: seconds,
+            mtime: seconds,
+            ctime: seconds,
+            atimensec: nanoseconds,
+            mtimensec: nanoseconds,
+            ctimensec: nanoseconds,
+            ..Attr::default()
+        };
+        Ok(FuseNode { session, attr, buffer: Box::new([0; wire::READ_BUFFER]) })
+    }
+
+    /// What takes the mount away; the node itself goes to the core thread.
+    pub fn unmounter(&mut self) -> Unmounter {
+        Unmounter(self.session.unmount_callable())
+    }
+}
+
+/// Takes a mount away while its node is in service elsewhere.
+pub struct Unmounter(SessionUnmounter);
+
+impl Unmounter {
+    /// `umount(2)`. It fails while a client has the node open. Only the first call does anything; a
+    /// node that is dropped without it tries the same.
+    pub fn unmount(mut self) -> io::Result<()> {
+        self.0.unmount()
+    }
+}
+
+/// One frame: a request for the reader, or `None` if it needs none. An error is its answer.
+fn take(
+    device: &impl AsFd,
+    attr: &mut Attr,
+    header: &InHeader,
+    body: &[u8],
+) -> Result<Option<Request>, Errno> {
+    let unique = header.unique;
+    let ticket = Ticket { unique, ioctl: header.opcode == op::IOCTL };
+    match header.opcode {
+        op::OPEN => {
+            let (open, _) = wire::argument::<OpenIn>(body).ok_or(Errno::EIO)?;
+            // A device without direct I/O; and a caller outside our pid namespace has no id
+            // that we could signal.
+            if open.flags & libc::O_DIRECT as u32 != 0 {
+                return Err(Errno::EINVAL);
+            }
+            caller(header)?;
+            return Ok(Some(Request::Open { ticket }));
+        }
+        op::IOCTL => {
+            let (ioctl, data) = wire::argument::<IoctlIn>(body).ok_or(Errno::EIO)?;
+            let caller = caller(header)?;
+            return Ok(Some(Request::Ioctl {
+                ticket,
+                handle: HandleId(ioctl.fh),
+                caller,
+                command: ioctl.cmd,
+                argument: argument_bytes(&ioctl, data, caller.tid),
+            }));
+        }
+        op::FLUSH => {
+            let (flush, _) = wire::argument::<HandleIn>(body).ok_or(Errno::EIO)?;
+            return Ok(Some(Request::Close { ticket, handle: HandleId(flush.fh) }));
+        }
+        op::RELEASE => {
+            let (release, _) = wire::argument::<HandleIn>(body).ok_or(Errno::EIO)?;
+            // close() has not waited for this, so the answer may precede the handling.
+            wire::reply(device, unique, Ok(&[]));
+            return Ok(Some(Request::Release { ticket: None, handle: HandleId(release.fh) }));
+        }
+        op::FORGET | op::BATCH_FORGET | op::INTERRUPT => {}
+        op::GETATTR => reply_attr(device, attr, unique),
+        op::SETATTR => {
+            let (change, _) = wire::argument::<SetattrIn>(body).ok_or(Errno::EIO)?;
+            change_attr(attr, &change)?;
+            reply_attr(device, attr, unique);
+        }
+        op::STATFS => wire::reply(device, unique, Ok(&wire::NO_BLOCKS)),
+        op::LISTXATTR => {
+            let (list, _) = wire::argument::<GetxattrIn>(body).ok_or(Errno::EIO)?;
+            let empty: &[u8] = if list.size == 0 { &wire::NO_XATTRS } else { &[] };
+            wire::reply(device, unique, Ok(empty));
+        }
+        op::GETXATTR => return Err(Errno::ENODATA),
+        op::READ | op::WRITE | op::FSYNC => return Err(Errno::EINVAL),
+        op::FALLOCATE => return Err(Errno::ENODEV),
+        _ => return Err(Errno::ENOSYS),
+    }
+    Ok(None)
+}
+
+fn reply_attr(device: &impl AsFd, attr: &Attr, unique: u64) {
+    let reply = AttrOut { attr_valid: ATTR_VALID_SECONDS, attr: *attr, ..AttrOut::default() };
+    wire::reply(device, unique, Ok(reply.as_bytes()));
+}
+
+fn change_attr(attr: &mut Attr, change: &SetattrIn) -> Result<(), Errno> {
+    let asks = |bit: u32| change.valid & bit != 0;
+    if asks(fattr::SIZE) {
+        return Err(Errno::EINVAL);
+    }
+    if asks(fattr::MODE) {
+        attr.mode = libc::S_IFREG | change.mode & 0o7777;
+    }
+    if asks(fattr::UID) {
+        attr.uid = change.uid;
+    }
+    if asks(fattr::GID) {
+        attr.gid = change.gid;
+    }
+    if asks(fattr::ATIME) {
+        (attr.atime, attr.atimensec) = (change.atime, change.atimensec);
+    }
+    if asks(fattr::MTIME) {
+        (attr.mtime, attr.mtimensec) = (change.mtime, change.mtimensec);
+    }
+    Ok(())
+}
+
+/// The calling task. EPERM for one outside our pid namespace, which the kernel calls 0.
+fn caller(header: &InHeader) -> Result<Caller, Errno> {
+    match i32::try_from(header.pid) {
+        Ok(pid) if pid > 0 => Ok(Caller { tid: Tid(pid), uid: Uid(header.uid) }),
+        _ => Err(Errno::EPERM),
+    }
+}
+
+/// The 12 bytes at the argument pointer, whatever the command says about its own size and direction
+/// (fact 9). The kernel fetched them for a command that writes that much; else we look ourselves.
+fn argument_bytes(ioctl: &IoctlIn, data: &[u8], tid: Tid) -> Result<[u8; COMMAND_SIZE], Errno> {
+    if let Some(bytes) = data.first_chunk() {
+        return Ok(*bytes);
+    }
+    let mut bytes = [0; COMMAND_SIZE];
+    if FILE_ATTRIBUTE_COMMANDS.contains(&ioctl.cmd) {
+        return Ok(bytes);
+    }
+    let remote = [RemoteIoVec { base: ioctl.arg as usize, len: COMMAND_SIZE }];
+    match process_vm_readv(Pid::from_raw(tid.0), &mut [IoSliceMut::new(&mut bytes)], &remote) {
+        Ok(COMMAND_SIZE) => Ok(bytes),
+        Ok(_) | Err(Errno::EFAULT) => Err(Errno::EFAULT),
+        // We may not look. The command is none of the device's two, for which the kernel looked.
+        Err(_) => Ok(bytes),
+    }
+}
+
+impl Node for FuseNode {
+    fn poll_fd(&self) -> BorrowedFd<'_> {
+        self.session.as_fd()
+    }
+
+    fn next(&mut self) -> Result<Option<Request>, NodeGone> {
+        loop {
+            let len = match read(&self.session, self.buffer.as_mut_slice()) {
+                Ok(len) => len,
+                Err(Errno::EAGAIN) => return Ok(None),
+                // A signal; or a request that was withdrawn while we read it.
+                Err(Errno::EINTR | Errno::ENOENT) => continue,
+                Err(Errno::ENODEV) => return Err(NodeGone::Removed),
+                Err(errno) => return Err(NodeGone::Unreadable(errno)),
+            };
+            let Some((header, body)) = wire::parse(&self.buffer[..len]) else { continue };
+            match take(&self.session, &mut self.attr, &header, body) {
+                Ok(None) => {}
+                Ok(request) => return Ok(request),
+                Err(errno) => wire::reply(&self.session, header.unique, Err(errno)),
+            }
+        }
+    }
+
+    fn answer(&mut self, ticket: Ticket, answer: Answer) {
+        let reply = |result: Result<&[u8], Errno>| wire::reply(&self.session, ticket.unique, result);
+        match answer {
+            Answer::Opened(handle) => {
+                let open_flags = wire::FOPEN_DIRECT_IO | wire::FOPEN_NONSEEKABLE;
+                reply(Ok(OpenOut { fh: handle.0, open_flags, backing_id: 0 }.as_bytes()));
+            }
+            Answer::Done if ticket.ioctl => reply(Ok(IoctlOut::default().as_bytes())),
+            Answer::Done => reply(Ok(&[])),
+            Answer::Failed(errno) => reply(Err(errno)),
+        }
+    }
+}

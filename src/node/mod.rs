@@ -1,0 +1,117 @@
+//! Nodes: the file in the file system that clients open, and the kernel's queue of what they do
+//! with it.
+//!
+//! The contract. A node answers by itself whatever has nothing to do with registrations (stat, read,
+//! seek, chmod, ...). It hands over, in the order in which the kernel queued them, opens, ioctls,
+//! closes and releases, and
+//!
+//! * a request with a [`Ticket`] has a caller who waits until it is answered, so each is answered
+//!   exactly once;
+//! * a [`Request::Release`] is in the queue before the call that dropped the last descriptor
+//!   (close, exit, exec) returns;
+//! * [`Node::next`] never waits and never fails because of what a client did.
+//!
+//! The reader may rely on nothing else; above all not on which carrier serves.
+
+pub mod fuse;
+pub mod mount_point;
+mod wire;
+
+pub use fuse::FuseNode;
+
+use std::os::fd::BorrowedFd;
+
+use nix::errno::Errno;
+
+use crate::abi::COMMAND_SIZE;
+use crate::ids::{HandleId, Tid, Uid};
+
+/// Identifies a request that somebody waits for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ticket {
+    /// The request's number in the kernel's queue.
+    unique: u64,
+    /// The protocol gives a successful ioctl's reply a body.
+    ioctl: bool,
+}
+
+/// The task that made a request, as the kernel names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The calling task, in the daemon's pid namespace.
+    pub tid: Tid,
+    /// Its file system uid at the time of the call, which is its effective uid unless it said
+    /// otherwise.
+    pub uid: Uid,
+}
+
+/// What a client asks of the device.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Request {
+    /// `open(2)`: to be answered with a handle.
+    Open {
+        /// Whom to answer.
+        ticket: Ticket,
+    },
+    /// `ioctl(2)`.
+    Ioctl {
+        /// Whom to answer.
+        ticket: Ticket,
+        /// The open file.
+        handle: HandleId,
+        /// Who calls.
+        caller: Caller,
+        /// The whole 32-bit command.
+        command: u32,
+        /// The 12 bytes at the argument pointer; the error if they cannot be read (fact 9).
+        argument: Result<[u8; COMMAND_SIZE], Errno>,
+    },
+    /// `close(2)` of one descriptor, which may or may not be the last. Its caller waits.
+    Close {
+        /// Whom to answer.
+        ticket: Ticket,
+        /// The open file.
+        handle: HandleId,
+    },
+    /// The last descriptor of an open file is gone.
+    Release {
+        /// Whom to answer, if the carrier lets the close wait.
+        ticket: Option<Ticket>,
+        /// The open file, which no later request names.
+        handle: HandleId,
+    },
+}
+
+/// The answer to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Success; of an open, with its handle.
+    Opened(HandleId),
+    /// Success of anything else, with result 0.
+    Done,
+    /// Failure.
+    Failed(Errno),
+}
+
+/// A node in service. All its methods belong to one thread.
+pub trait Node {
+    /// What to poll for reading.
+    fn poll_fd(&self) -> BorrowedFd<'_>;
+
+    /// The next request; `None` when the queue is empty.
+    fn next(&mut self) -> Result<Option<Request>, NodeGone>;
+
+    /// Answers a request.
+    fn answer(&mut self, ticket: Ticket, answer: Answer);
+}
+
+/// The node is served no longer.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeGone {
+    /// Somebody took the mount away (`umount`, or the connection was aborted).
+    #[error("the node was taken away from under us (umount, or an aborted connection)")]
+    Removed,
+    /// The kernel's queue cannot be read.
+    #[error("cannot read requests from the kernel: {0}")]
+    Unreadable(Errno),
+}

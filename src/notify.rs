@@ -1,0 +1,125 @@
+//! From an event to a signal: the siginfo, the sending, and the signals that have to wait.
+//!
+//! A monitor whose signal queue is full gets its signals later, in their order; no system call tells
+//! when there is room again, so sending is tried now and then. All this stays on the core thread: a
+//! try does not block, and a waiting signal must go with its registration before DEREGISTER returns.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+
+use crate::abi::EventMask;
+use crate::ids::{Instance, Signal, Tid, Uid};
+use crate::monitors::Monitors;
+use crate::observe::Observer;
+use crate::registry::Key;
+use crate::sys::pidfd::QueuedSignal;
+
+/// The wait before a second try; it doubles up to [`LONGEST_WAIT`].
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+const LONGEST_WAIT: Duration = Duration::from_millis(50);
+
+/// Signals that may wait for one monitor, of 24 bytes each and a key. A full one loses later signals.
+pub const MOST_WAITING: usize = 1 << 18;
+
+/// The siginfo of a notification (fact 36).
+pub fn siginfo(signal: Signal, event: EventMask, subject: Tid, uid: Uid) -> QueuedSignal {
+    QueuedSignal { signo: signal.number(), pid: subject.0, uid: uid.0, value: event.0 }
+}
+
+/// Sends signals, and keeps those that cannot be sent yet.
+#[derive(Debug)]
+pub struct Outbox {
+    waiting: HashMap<Instance, VecDeque<(Key, QueuedSignal)>>,
+    next_try: Option<Instant>,
+    wait: Duration,
+    observer: Observer,
+}
+
+impl Outbox {
+    /// Nothing waits.
+    pub fn new(observer: Observer) -> Outbox {
+        Outbox { waiting: HashMap::new(), next_try: None, wait: SHORTEST_WAIT, observer }
+    }
+
+    /// Sends a signal to the registration's monitor, behind those that wait for it already.
+    pub fn send(&mut self, monitors: &Monitors, key: Key, signal: QueuedSignal) {
+        let instance = key.monitor.instance;
+        if !self.waiting.contains_key(&instance) && self.try_send(monitors, instance, signal) {
+            return;
+        }
+        let counters = &self.observer.counters;
+        let queue = self.waiting.entry(instance).or_default();
+        if queue.len() >= MOST_WAITING {
+            counters.dropped.add();
+            self.observer.say(format_args!(
+                "{MOST_WAITING} signals wait for a monitor that takes none: later ones are lost \
+                 (raise its RLIMIT_SIGPENDING, or have it take its signals)"
+            ));
+            return;
+        }
+        counters.delayed.add();
+        queue.push_back((key, signal));
+        if self.next_try.is_none() {
+            self.wait = SHORTEST_WAIT;
+            self.next_try = Some(Instant::now() + self.wait);
+        }
+    }
+
+    /// False if the signal must wait.
+    fn try_send(&self, monitors: &Monitors, instance: Instance, signal: QueuedSignal) -> bool {
+        let Some(pidfd) = monitors.pidfd(instance) else { return true };
+        match pidfd.send(signal) {
+            Ok(()) => self.observer.counters.signals.add(),
+            Err(Errno::EAGAIN) => return false,
+            // The monitor is gone, and its registrations are about to go.
+            Err(Errno::ESRCH) => {}
+            Err(errno) => self.observer.say(format_args!("cannot signal a monitor: {errno}")),
+        }
+        true
+    }
+
+    /// Sends what can be sent by now.
+    pub fn retry(&mut self, monitors: &Monitors) {
+        if !self.next_try.is_some_and(|at| Instant::now() >= at) {
+            return;
+        }
+        let instances: Vec<Instance> = self.waiting.keys().copied().collect();
+        let any_sent =
+            instances.into_iter().fold(false, |any, instance| self.retry_one(monitors, instance) || any);
+        self.wait = if any_sent { SHORTEST_WAIT } else { (self.wait * 2).min(LONGEST_WAIT) };
+        self.next_try = (!self.waiting.is_empty()).then(|| Instant::now() + self.wait);
+    }
+
+    /// Sends what one monitor can take; true if that was anything.
+    pub fn retry_one(&mut self, monitors: &Monitors, instance: Instance) -> bool {
+        let mut sent = false;
+        while let Some((_, signal)) = self.waiting.get(&instance).and_then(VecDeque::front).copied() {
+            if !self.try_send(monitors, instance, signal) {
+                return sent;
+            }
+            sent = true;
+            if let Some(queue) = self.waiting.get_mut(&instance) {
+                queue.pop_front();
+            }
+        }
+        self.waiting.remove(&instance);
+        sent
+    }
+
+    /// The registration is gone, and takes its waiting signals along (promise P2).
+    pub fn forget(&mut self, key: Key) {
+        if let Some(queue) = self.waiting.get_mut(&key.monitor.instance) {
+            queue.retain(|(of, _)| *of != key);
+            if queue.is_empty() {
+                self.waiting.remove(&key.monitor.instance);
+            }
+        }
+    }
+
+    /// When [`retry`](Outbox::retry) wants to be called next.
+    pub fn next_try(&self) -> Option<Instant> {
+        self.next_try.filter(|_| !self.waiting.is_empty())
+    }
+}

@@ -1,0 +1,116 @@
+//! What the daemon tells about itself: counters, and a log that never holds the core thread up.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+
+/// Log lines that wait for a slow reader of our standard error; more are counted and dropped.
+const BACKLOG: usize = 256;
+
+/// A line that repeats is not logged again within this time.
+const QUIET: Duration = Duration::from_secs(1);
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $name:ident,)*) => {
+        /// What the daemon has done since its start. Any thread may read them at any time.
+        #[derive(Debug, Default)]
+        pub struct Counters {
+            $($(#[doc = $doc])+ pub $name: Count,)*
+        }
+
+        impl fmt::Display for Counters {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let pairs: &[(&str, &Count)] = &[$((stringify!($name), &self.$name)),*];
+                for (at, (name, count)) in pairs.iter().enumerate() {
+                    let blank = if at == 0 { "" } else { " " };
+                    write!(f, "{blank}{name}={}", count.get())?;
+                }
+                Ok(())
+            }
+        }
+    };
+}
+
+counters! {
+    /// Events that the source told.
+    events,
+    /// Signals that were sent.
+    signals,
+    /// Signals that had to wait, because the monitor's signal queue was full.
+    delayed,
+    /// Signals that were given up, because too many waited for that monitor.
+    dropped,
+    /// Signals that the monitor's new credentials forbade.
+    forbidden,
+    /// Times that the kernel's event queue ran over.
+    overflows,
+    /// Signals whose si_uid nobody could tell any more.
+    uid_unknown,
+    /// Exits that were due and did not come.
+    exits_missing,
+    /// Log lines that were dropped.
+    log_dropped,
+}
+
+/// One counter.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    /// One more.
+    pub fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The count.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Takes log lines from the core thread without ever making it wait.
+#[derive(Clone, Debug)]
+pub struct Observer {
+    lines: Sender<String>,
+    /// The counters.
+    pub counters: Arc<Counters>,
+}
+
+impl Observer {
+    /// Starts the log: a thread that writes lines to standard error until all observers are gone.
+    pub fn start() -> io::Result<(Observer, JoinHandle<()>)> {
+        let (lines, receiver) = bounded(BACKLOG);
+        let writer =
+            thread::Builder::new().name("kmonitor-log".to_owned()).spawn(move || write_lines(&receiver))?;
+        Ok((Observer { lines, counters: Arc::default() }, writer))
+    }
+
+    /// An observer whose lines nobody reads.
+    pub fn silent() -> Observer {
+        Observer { lines: bounded(0).0, counters: Arc::default() }
+    }
+
+    /// Logs a line.
+    pub fn say(&self, line: impl fmt::Display) {
+        if let Err(TrySendError::Full(_)) = self.lines.try_send(line.to_string()) {
+            self.counters.log_dropped.add();
+        }
+    }
+}
+
+fn write_lines(lines: &Receiver<String>) {
+    let mut last = (String::new(), Instant::now());
+    for line in lines {
+        if last.0 == line && last.1.elapsed() < QUIET {
+            continue;
+        }
+        // Nobody is left to be told that standard error is gone.
+        let _ = writeln!(io::stderr(), "kmonitor: {line}");
+        last = (line, Instant::now());
+    }
+}

@@ -1,0 +1,261 @@
+//! Who watches whom: the table of registrations.
+//!
+//! The table is keyed by the target's task id, since every event asks it one question: who wants
+//! this kind of event of this task? Two indexes, by monitor and by open file, make their ends
+//! cheap. The core thread alone changes the table; other threads may look at any time, which is
+//! what the concurrent map is for. No guard is held while another map is entered.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+
+use crate::abi::EventMask;
+use crate::ids::{HandleId, MonitorId, Tid, Uid};
+
+/// The credentials of a monitor at the time of its REGISTER, kept as for `F_SETOWN`: they must
+/// still be good enough to signal the monitor as it is when the event comes (rule R4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    /// Real uid.
+    pub real: Uid,
+    /// Effective uid.
+    pub effective: Uid,
+}
+
+/// What one monitor wants of one target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// Who is told.
+    pub monitor: MonitorId,
+    /// Of which events; may be empty or hold unknown bits (facts 18, 20).
+    pub events: EventMask,
+    /// By which signal number; may be one that cannot be sent (fact 17).
+    pub signal: i32,
+    /// The monitor's credentials when it last registered.
+    pub credentials: Credentials,
+    /// The open files it was made through; it ends with the last of them (rule R1).
+    handles: Vec<HandleId>,
+}
+
+/// A registration's name: there is at most one per monitor and target (fact 14).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// Who is told.
+    pub monitor: MonitorId,
+    /// About whom.
+    pub target: Tid,
+}
+
+/// What a REGISTER did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registered {
+    /// There is a new registration.
+    New,
+    /// An existing one has more events and a new signal (fact 16).
+    Changed,
+}
+
+/// What a DEREGISTER did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deregistered {
+    /// The registration has events left and stays.
+    Kept,
+    /// It is gone (fact 19).
+    Removed,
+}
+
+/// How many registrations there may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// In all.
+    pub total: usize,
+    /// Of one monitor task.
+    pub per_monitor: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { total: 1 << 20, per_monitor: 1 << 18 }
+    }
+}
+
+/// The table would grow past its [`Limits`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+/// The table of registrations.
+#[derive(Debug, Default)]
+pub struct Registry {
+    targets: DashMap<Tid, Vec<Registration>>,
+    by_monitor: DashMap<MonitorId, HashSet<Tid>>,
+    by_handle: DashMap<HandleId, HashSet<Key>>,
+    count: AtomicUsize,
+    limits: Limits,
+}
+
+impl Registration {
+    /// The open files it was made through that are still open.
+    pub fn handles(&self) -> &[HandleId] {
+        &self.handles
+    }
+}
+
+impl Registry {
+    /// An empty table.
+    pub fn new(limits: Limits) -> Registry {
+        Registry { limits, ..Registry::default() }
+    }
+
+    /// Number of registrations.
+    pub fn len(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// True if nobody watches anybody.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// True if anybody watches this task.
+    pub fn has_target(&self, target: Tid) -> bool {
+        self.targets.contains_key(&target)
+    }
+
+    /// True if this registration exists.
+    pub fn contains(&self, key: Key) -> bool {
+        self.by_monitor.get(&key.monitor).is_some_and(|targets| targets.contains(&key.target))
+    }
+
+    /// REGISTER: makes a registration, or adds `events` to an existing one and replaces its signal
+    /// (fact 16). Either way it now also belongs to the open file `through`.
+    pub fn register(
+        &self,
+        key: Key,
+        events: EventMask,
+        signal: i32,
+        credentials: Credentials,
+        through: HandleId,
+    ) -> Result<Registered, Full> {
+        let existed = self.contains(key);
+        if !existed {
+            let of_monitor = self.by_monitor.get(&key.monitor).map_or(0, |targets| targets.len());
+            if self.len() >= self.limits.total || of_monitor >= self.limits.per_monitor {
+                return Err(Full);
+            }
+        }
+        {
+            let mut registrations = self.targets.entry(key.target).or_default();
+            match registrations.iter_mut().find(|r| r.monitor == key.monitor) {
+                Some(registration) => {
+                    registration.events |= events;
+                    registration.signal = signal;
+                    registration.credentials = credentials;
+                    if !registration.handles.contains(&through) {
+                        registration.handles.push(through);
+                    }
+                }
+                None => registrations.push(Registration {
+                    monitor: key.monitor,
+                    events,
+                    signal,
+                    credentials,
+                    handles: vec![through],
+                }),
+            }
+        }
+        self.by_handle.entry(through).or_default().insert(key);
+        if existed {
+            return Ok(Registered::Changed);
+        }
+        self.by_monitor.entry(key.monitor).or_default().insert(key.target);
+        self.count.fetch_add(1, Ordering::Relaxed);
+        Ok(Registered::New)
+    }
+
+    /// DEREGISTER: takes `events` away; without any left the registration goes (fact 19). `None` if
+    /// there is no such registration.
+    pub fn deregister(&self, key: Key, events: EventMask) -> Option<Deregistered> {
+        {
+            let mut registrations = self.targets.get_mut(&key.target)?;
+            let registration = registrations.iter_mut().find(|r| r.monitor == key.monitor)?;
+            registration.events = registration.events.without(events);
+            if !registration.events.is_empty() {
+                return Some(Deregistered::Kept);
+            }
+        }
+        self.remove(key);
+        Some(Deregistered::Removed)
+    }
+
+    /// The last descriptor of an open file is gone: so are the registrations that were made through
+    /// it and through no other that is still open (rule R2). Tells which.
+    pub fn release(&self, handle: HandleId) -> Vec<Key> {
+        let Some((_, keys)) = self.by_handle.remove(&handle) else { return Vec::new() };
+        keys.into_iter()
+            .filter(|key| {
+                let orphaned = self.targets.get_mut(&key.target).is_some_and(|mut registrations| {
+                    registrations.iter_mut().find(|r| r.monitor == key.monitor).is_some_and(|r| {
+                        r.handles.retain(|h| *h != handle);
+                        r.handles.is_empty()
+                    })
+                });
+                if orphaned {
+                    self.remove(*key);
+                }
+                orphaned
+            })
+            .collect()
+    }
+
+    /// The monitor task has ended: so have its registrations (rule R2). Tells which.
+    pub fn remove_monitor(&self, monitor: MonitorId) -> Vec<Key> {
+        let Some((_, targets)) = self.by_monitor.remove(&monitor) else { return Vec::new() };
+        let keys: Vec<Key> = targets.into_iter().map(|target| Key { monitor, target }).collect();
+        for key in &keys {
+            self.remove(*key);
+        }
+        keys
+    }
+
+    /// Calls `f` for each registration that wants one of `events` of `target`.
+    pub fn for_each_match(&self, target: Tid, events: EventMask, mut f: impl FnMut(&Registration)) {
+        if let Some(registrations) = self.targets.get(&target) {
+            registrations.iter().filter(|r| r.events.intersects(events)).for_each(&mut f);
+        }
+    }
+
+    /// The targets of all registrations that were made through this open file.
+    pub fn targets_through(&self, handle: HandleId) -> Vec<Tid> {
+        self.by_handle.get(&handle).map_or(Vec::new(), |keys| keys.iter().map(|k| k.target).collect())
+    }
+
+    fn remove(&self, key: Key) {
+        let mut handles = Vec::new();
+        if let Entry::Occupied(mut entry) = self.targets.entry(key.target) {
+            let registrations = entry.get_mut();
+            if let Some(at) = registrations.iter().position(|r| r.monitor == key.monitor) {
+                handles = registrations.remove(at).handles;
+                self.count.fetch_sub(1, Ordering::Relaxed);
+            }
+            if registrations.is_empty() {
+                entry.remove();
+            }
+        }
+        for handle in handles {
+            if let Entry::Occupied(mut entry) = self.by_handle.entry(handle) {
+                entry.get_mut().remove(&key);
+                if entry.get().is_empty() {
+                    entry.remove();
+                }
+            }
+        }
+        if let Entry::Occupied(mut entry) = self.by_monitor.entry(key.monitor) {
+            entry.get_mut().remove(&key.target);
+            if entry.get().is_empty() {
+                entry.remove();
+            }
+        }
+    }
+}

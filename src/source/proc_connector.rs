@@ -1,0 +1,364 @@
+//! The netlink proc connector (Documentation/driver-api/connector.rst, linux/cn_proc.h).
+
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl;
+use nix::unistd::gettid;
+
+use crate::event::Input;
+use crate::ids::Tid;
+use crate::sys::netlink::ConnectorSocket;
+
+use super::decode::{CN_IDX_PROC, CN_VAL_PROC, EVENT, Message, decode, what};
+use super::{Source, SourceError, filter};
+
+/// The queue's size in bytes; the kernel doubles it. An event takes 832 bytes of it.
+const RECEIVE_BUFFER: usize = 32 << 20;
+
+/// A subscription outlives the last watched task by this much: clients that register and deregister
+/// in turn would otherwise make one each time. Its filter wakes nobody.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// How long an answer of the kernel may take. It is queued before the request's system call returns.
+const ANSWER: Duration = Duration::from_millis(100);
+
+/// How often a broken listener count is pushed up before we give up.
+const MENDS: u32 = 10_000;
+
+const LISTEN: u32 = 1;
+const IGNORE: u32 = 2;
+/// No operation of the connector. After it a LISTEN counts again, on a socket that already listens.
+const INVALID: u32 = 7;
+
+/// `struct proc_input.event_type`: what the kernel (6.6 and later) queues for us at all.
+const EVENT_MASK: u32 = what::FORK | what::EXEC | what::UID | what::COMM | what::EXIT;
+
+/// The request's form. Kernels before 6.6 take the bare operation and ignore anything longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dialect {
+    WithMask,
+    Bare,
+}
+
+/// Events from the kernel's proc connector. The first `commit` with a watched task subscribes.
+///
+/// It belongs to one thread: that thread's own name changes are its heartbeat.
+#[derive(Debug)]
+pub struct ProcConnector {
+    socket: Option<ConnectorSocket>,
+    own: Tid,
+    dialect: Option<Dialect>,
+    /// False on a kernel that stops sending to everybody when all listeners' filters drop an event
+    /// (some 6.6.y): events of strangers then wake us.
+    filters: bool,
+    seq: u32,
+    watched: HashMap<Tid, usize>,
+    /// Watched tasks that the attached filter does not let through.
+    too_narrow: bool,
+    /// The filter lets tasks through that are no longer watched.
+    too_wide: bool,
+    unused_since: Option<Instant>,
+    inputs: VecDeque<Input>,
+    answers: Vec<Message>,
+    strangers: u64,
+    buffer: Box<[u8; 4096]>,
+}
+
+impl ProcConnector {
+    /// A source that is not subscribed to anything.
+    pub fn new() -> ProcConnector {
+        ProcConnector {
+            socket: None,
+            own: Tid(0),
+            dialect: None,
+            filters: true,
+            seq: 0,
+            watched: HashMap::new(),
+            too_narrow: false,
+            too_wide: false,
+            unused_since: None,
+            inputs: VecDeque::new(),
+            answers: Vec::new(),
+            strangers: 0,
+            buffer: Box::new([0; 4096]),
+        }
+    }
+
+    /// Finds out, by doing it once, whether the kernel sends us events at all and whether it copes
+    /// with filters. Returns false if filters cannot be used.
+    pub fn check(&mut self) -> Result<bool, SourceError> {
+        self.subscribe()?;
+        // A name change that our filter drops must not silence the next one.
+        self.attach(&mut [libc::sock_filter {
+            code: (libc::BPF_RET | libc::BPF_K) as u16,
+            jt: 0,
+            jf: 0,
+            k: 0,
+        }])?;
+        self.change_own_name();
+        self.refilter()?;
+        self.filters = self.heard_of_ourselves()?;
+        self.unsubscribe();
+        Ok(self.filters)
+    }
+
+    /// Messages that did not come from the kernel, or made no sense, and were dropped.
+    pub fn strangers(&self) -> u64 {
+        self.strangers
+    }
+
+    fn subscribe(&mut self) -> Result<(), SourceError> {
+        self.own = Tid(gettid().as_raw());
+        let socket = ConnectorSocket::open().map_err(|errno| match errno {
+            Errno::EPROTONOSUPPORT | Errno::EAFNOSUPPORT => SourceError::NoConnector,
+            errno => SourceError::Io { action: "open", errno },
+        })?;
+        socket
+            .set_receive_buffer(RECEIVE_BUFFER)
+            .map_err(|errno| SourceError::Io { action: "set the receive buffer of", errno })?;
+        let socket = self.socket.insert(socket);
+        // Bound and unfiltered, the socket would hear everything that any other listener asked for.
+        let tasks: Vec<Tid> = self.watched.keys().copied().collect();
+        let result = attach_filter(socket, self.own, self.filters.then_some(&tasks)).and_then(|()| {
+            socket.bind(CN_IDX_PROC).map_err(|errno| match errno {
+                Errno::EPERM | Errno::EACCES => SourceError::Refused(errno),
+                errno => SourceError::Io { action: "bind", errno },
+            })
+        });
+        let result = result.and_then(|()| self.listen()).and_then(|()| self.assure_hearing());
+        if result.is_err() {
+            self.unsubscribe();
+        }
+        self.too_narrow = result.is_err();
+        self.too_wide = false;
+        result
+    }
+
+    fn listen(&mut self) -> Result<(), SourceError> {
+        let dialects = match self.dialect {
+            Some(known) => vec![known],
+            None => vec![Dialect::WithMask, Dialect::Bare],
+        };
+        for dialect in dialects {
+            match self.request(LISTEN, dialect)? {
+                Some(0) => {
+                    self.dialect = Some(dialect);
+                    return Ok(());
+                }
+                Some(errno) => return Err(SourceError::Refused(Errno::from_raw(errno as i32))),
+                None => {}
+            }
+        }
+        Err(SourceError::Ignored)
+    }
+
+    /// The kernel counts listeners, and anybody can make it miscount; then nobody is sent anything.
+    fn assure_hearing(&mut self) -> Result<(), SourceError> {
+        for _ in 0..MENDS {
+            if self.heard_of_ourselves()? {
+                return Ok(());
+            }
+            let dialect = self.dialect.unwrap_or(Dialect::WithMask);
+            self.request(INVALID, dialect)?;
+            self.request(LISTEN, dialect)?;
+        }
+        Err(SourceError::Deaf(MENDS))
+    }
+
+    fn unsubscribe(&mut self) {
+        if self.socket.is_some() {
+            if let Some(dialect) = self.dialect {
+                // Nothing hangs on the answer: the socket is closed next. Without the request the
+                // kernel would count us as a listener for ever.
+                let _ = self.send(IGNORE, dialect);
+            }
+            self.socket = None;
+        }
+        self.unused_since = None;
+        self.too_wide = false;
+        self.inputs.clear();
+        self.answers.clear();
+    }
+
+    /// Sends one request. `cn_msg.seq` and `.ack` identify its answer.
+    fn send(&mut self, operation: u32, dialect: Dialect) -> Result<u32, SourceError> {
+        self.seq = self.seq.wrapping_add(1);
+        let mut payload = operation.to_ne_bytes().to_vec();
+        if dialect == Dialect::WithMask {
+            payload.extend(EVENT_MASK.to_ne_bytes());
+        }
+        let mut datagram = Vec::with_capacity(EVENT + payload.len());
+        datagram.extend(((EVENT + payload.len()) as u32).to_ne_bytes());
+        datagram.extend((libc::NLMSG_DONE as u16).to_ne_bytes());
+        datagram.extend([0; 10]);
+        for word in [CN_IDX_PROC, CN_VAL_PROC, self.seq, self.own.0 as u32] {
+            datagram.extend(word.to_ne_bytes());
+        }
+        datagram.extend((payload.len() as u16).to_ne_bytes());
+        datagram.extend([0; 2]);
+        datagram.extend(payload);
+        let Some(socket) = &self.socket else { return Ok(self.seq) };
+        match socket.send(&datagram) {
+            Ok(()) => Ok(self.seq),
+            Err(Errno::ECONNREFUSED) => Err(SourceError::NetworkNamespace),
+            Err(errno @ (Errno::EPERM | Errno::EACCES)) => Err(SourceError::Refused(errno)),
+            Err(errno) => Err(SourceError::Io { action: "write to", errno }),
+        }
+    }
+
+    /// Sends a request and waits for its answer: the errno in it, or `None` if the kernel gave none.
+    fn request(&mut self, operation: u32, dialect: Dialect) -> Result<Option<u32>, SourceError> {
+        let sent = self.send(operation, dialect)?;
+        let own_ack = (self.own.0 as u32).wrapping_add(1);
+        self.await_answer(|message| match *message {
+            Message::Ack { seq, ack, error } if seq == sent && ack == own_ack => Some(error),
+            _ => None,
+        })
+    }
+
+    /// Changes our own name to what it is, and tells whether that was reported.
+    fn heard_of_ourselves(&mut self) -> Result<bool, SourceError> {
+        self.change_own_name();
+        let own = self.own;
+        let heard = self.await_answer(|message| (*message == Message::Comm { tid: own }).then_some(()))?;
+        Ok(heard.is_some())
+    }
+
+    fn change_own_name(&self) {
+        if let Ok(name) = prctl::get_name() {
+            let _ = prctl::set_name(&name);
+        }
+    }
+
+    /// Reads until `wanted` finds what it wants among the answers; events that come before it keep
+    /// their place in line.
+    fn await_answer<T>(&mut self, wanted: impl Fn(&Message) -> Option<T>) -> Result<Option<T>, SourceError> {
+        let deadline = Instant::now() + ANSWER;
+        self.answers.clear();
+        loop {
+            while self.receive()? {
+                if let Some(found) = self.answers.drain(..).find_map(|message| wanted(&message)) {
+                    return Ok(Some(found));
+                }
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Some(socket) = &self.socket else { return Ok(None) };
+            let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
+            if left.is_zero() || poll(&mut fds, timeout) == Ok(0) {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Takes one datagram off the socket and files what is in it; false if there was none.
+    fn receive(&mut self) -> Result<bool, SourceError> {
+        let Some(socket) = &self.socket else { return Ok(false) };
+        match socket.receive(self.buffer.as_mut_slice()) {
+            Ok((len, 0)) => {
+                let (inputs, answers) = (&mut self.inputs, &mut self.answers);
+                let decoded = decode(&self.buffer[..len.min(self.buffer.len())], |message| match message {
+                    Message::Event(event) => inputs.push_back(Input::Event(event)),
+                    Message::Uid { tid, real, at } => inputs.push_back(Input::Uid { tid, real, at }),
+                    Message::Comm { .. } | Message::Ack { .. } => answers.push(message),
+                });
+                self.strangers += u64::from(decoded.is_err());
+            }
+            // Any process can send to our port; only the kernel is believed.
+            Ok(_) => self.strangers += 1,
+            Err(Errno::EAGAIN) => return Ok(false),
+            Err(Errno::ENOBUFS) => self.inputs.push_back(Input::Lost),
+            Err(errno) => return Err(SourceError::Io { action: "read", errno }),
+        }
+        Ok(true)
+    }
+
+    fn refilter(&mut self) -> Result<(), SourceError> {
+        let tasks: Vec<Tid> = self.watched.keys().copied().collect();
+        if let Some(socket) = &self.socket {
+            attach_filter(socket, self.own, self.filters.then_some(&tasks))?;
+        }
+        self.too_narrow = false;
+        self.too_wide = false;
+        Ok(())
+    }
+
+    fn attach(&self, program: &mut [libc::sock_filter]) -> Result<(), SourceError> {
+        self.socket.as_ref().map_or(Ok(()), |socket| attach_program(socket, program))
+    }
+}
+
+impl Default for ProcConnector {
+    fn default() -> ProcConnector {
+        ProcConnector::new()
+    }
+}
+
+fn attach_filter(socket: &ConnectorSocket, own: Tid, tasks: Option<&Vec<Tid>>) -> Result<(), SourceError> {
+    let tasks = tasks.filter(|tasks| tasks.len() <= filter::MOST_TASKS);
+    attach_program(socket, &mut filter::program(own, tasks.map(Vec::as_slice)))
+}
+
+fn attach_program(socket: &ConnectorSocket, program: &mut [libc::sock_filter]) -> Result<(), SourceError> {
+    socket.attach_filter(program).map_err(|errno| SourceError::Io { action: "attach a filter to", errno })
+}
+
+impl Source for ProcConnector {
+    fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.socket.as_ref().map(AsFd::as_fd)
+    }
+
+    fn next(&mut self) -> Result<Option<Input>, SourceError> {
+        while self.inputs.is_empty() && self.receive()? {
+            self.answers.clear();
+        }
+        Ok(self.inputs.pop_front())
+    }
+
+    fn watch(&mut self, tid: Tid) {
+        let count = self.watched.entry(tid).or_insert(0);
+        *count += 1;
+        self.too_narrow |= *count == 1;
+    }
+
+    fn unwatch(&mut self, tid: Tid) {
+        if let Some(count) = self.watched.get_mut(&tid) {
+            *count -= 1;
+            if *count == 0 {
+                self.watched.remove(&tid);
+                self.too_wide = true;
+            }
+        }
+    }
+
+    fn commit(&mut self) -> Result<(), SourceError> {
+        if !self.too_narrow {
+            return Ok(());
+        }
+        self.unused_since = None;
+        if self.socket.is_none() { self.subscribe() } else { self.refilter() }
+    }
+
+    fn idle(&mut self) -> Result<Option<Duration>, SourceError> {
+        if self.socket.is_none() {
+            return Ok(None);
+        }
+        if self.too_wide {
+            self.refilter()?;
+        }
+        if !self.watched.is_empty() {
+            return Ok(None);
+        }
+        let now = Instant::now();
+        let end = *self.unused_since.get_or_insert(now) + LINGER;
+        if now >= end {
+            self.unsubscribe();
+            return Ok(None);
+        }
+        Ok(Some(end - now))
+    }
+}

@@ -1,0 +1,8 @@
+//! Thin wrappers over system calls that no crate of ours wraps: the only `unsafe` of the project.
+//!
+//! Nothing here knows what kmonitor is. Each function names the call it makes and gives its errno.
+
+pub mod clock;
+pub mod netlink;
+pub mod pidfd;
+pub mod procfs;

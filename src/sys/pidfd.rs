@@ -1,0 +1,135 @@
+//! pidfds: a process named by a descriptor, which no later owner of its pid inherits.
+
+use std::mem::{self, MaybeUninit};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// A process, for as long as this is held.
+#[derive(Debug)]
+pub struct PidFd(OwnedFd);
+
+/// The siginfo of a queued signal (`SI_QUEUE`), as `rt_sigqueueinfo(2)` takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueuedSignal {
+    /// `si_signo`
+    pub signo: i32,
+    /// `si_pid`
+    pub pid: i32,
+    /// `si_uid`
+    pub uid: u32,
+    /// `si_int`; the rest of `si_value` is 0.
+    pub value: i32,
+}
+
+/// The kernel's layout of a queued signal on every architecture but MIPS, which swaps the second
+/// and third member.
+#[repr(C)]
+struct RawSiginfo {
+    signo: i32,
+    errno: i32,
+    code: i32,
+    rt: RawRt,
+}
+
+#[repr(C)]
+struct RawRt {
+    pid: i32,
+    uid: u32,
+    value: RawValue,
+}
+
+#[repr(C)]
+union RawValue {
+    int: i32,
+    pointer: usize,
+}
+
+const _: () = assert!(size_of::<RawSiginfo>() <= size_of::<libc::siginfo_t>());
+
+impl QueuedSignal {
+    fn to_raw(self) -> libc::siginfo_t {
+        let mut value = RawValue { pointer: 0 };
+        value.int = self.value;
+        let raw = RawSiginfo {
+            signo: self.signo,
+            errno: 0,
+            code: libc::SI_QUEUE,
+            rt: RawRt { pid: self.pid, uid: self.uid, value },
+        };
+        let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+        // SAFETY: the assertion above shows that `raw` fits; siginfo_t is at least as aligned,
+        // since both hold a pointer-sized member; and all-zero bytes under it are a valid siginfo_t.
+        unsafe {
+            info.as_mut_ptr().cast::<RawSiginfo>().write(raw);
+            info.assume_init()
+        }
+    }
+}
+
+impl PidFd {
+    /// `pidfd_open(2)` of a process by the pid of its main thread. ESRCH: there is none.
+    pub fn open(pid: i32) -> Result<PidFd, Errno> {
+        // SAFETY: no pointers; the result is checked before it is taken for a descriptor.
+        let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+        // SAFETY: the kernel has just made this descriptor, and nobody else has it.
+        Ok(PidFd(unsafe { OwnedFd::from_raw_fd(fd as i32) }))
+    }
+
+    /// True once the process has ended, all its threads included.
+    pub fn has_exited(&self) -> bool {
+        let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+        matches!(poll(&mut fds, PollTimeout::ZERO), Ok(n) if n > 0)
+    }
+
+    /// `pidfd_send_signal(2)`: queues the signal to the process. EAGAIN: its signal queue is full;
+    /// ESRCH: it is gone; EPERM: we may not signal it; EINVAL: there is no such signal.
+    pub fn send(&self, signal: QueuedSignal) -> Result<(), Errno> {
+        let info = signal.to_raw();
+        // SAFETY: `info` outlives the call, which only reads it.
+        let result = unsafe {
+            libc::syscall(libc::SYS_pidfd_send_signal, self.0.as_raw_fd(), signal.signo, &raw const info, 0)
+        };
+        Errno::result(result).map(mem::drop)
+    }
+}
+
+impl AsFd for PidFd {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queued_signal_has_every_byte_set() {
+        let info = QueuedSignal { signo: 34, pid: 4711, uid: 1000, value: 0x40 }.to_raw();
+        assert_eq!((info.si_signo, info.si_errno, info.si_code), (34, 0, libc::SI_QUEUE));
+        // SAFETY: to_raw filled the members of a queued signal.
+        let (pid, uid, value) = unsafe { (info.si_pid(), info.si_uid(), info.si_value()) };
+        assert_eq!((pid, uid), (4711, 1000));
+        #[cfg(target_endian = "little")]
+        assert_eq!(value.sival_ptr as usize, 0x40);
+    }
+
+    #[test]
+    fn a_pid_that_nobody_has_cannot_be_opened() {
+        assert_eq!(PidFd::open(i32::MAX).err(), Some(Errno::ESRCH));
+        assert_eq!(PidFd::open(-1).err(), Some(Errno::EINVAL));
+    }
+
+    #[test]
+    fn an_ended_process_is_known_and_takes_no_signal() {
+        let mut child = std::process::Command::new("true").spawn().expect("cannot run true");
+        let pidfd = PidFd::open(child.id() as i32).expect("pidfd_open");
+        child.wait().expect("wait");
+        assert!(pidfd.has_exited());
+        let signal = QueuedSignal { signo: libc::SIGTERM, pid: 0, uid: 0, value: 0 };
+        assert_eq!(pidfd.send(signal), Err(Errno::ESRCH));
+        assert!(!PidFd::open(std::process::id() as i32).expect("own pidfd").has_exited());
+    }
+}

@@ -1,0 +1,119 @@
+//! The few facts of `/proc/TID/` that no system call gives.
+
+use std::fs;
+use std::io;
+
+/// From `/proc/TID/status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TaskStatus {
+    /// The process of the task.
+    pub tgid: i32,
+    /// Its real uid, in the reader's user namespace.
+    pub real_uid: u32,
+    /// Its effective uid.
+    pub effective_uid: u32,
+    /// Its saved set-uid.
+    pub saved_uid: u32,
+}
+
+/// Reads `/proc/TID/status`; also works for a zombie, and for a task that is not a main thread.
+/// NotFound: there is no such task.
+pub fn task_status(tid: i32) -> io::Result<TaskStatus> {
+    let text = fs::read(format!("/proc/{tid}/status"))?;
+    parse_status(&text).ok_or_else(|| {
+        io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{tid}/status has no Tgid or Uid line"))
+    })
+}
+
+fn parse_status(text: &[u8]) -> Option<TaskStatus> {
+    let text = String::from_utf8_lossy(text);
+    // The name in the first line is the task's own choice, but has no line break: the kernel
+    // escapes it.
+    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
+    let mut uids = field("Uid:")?.split_ascii_whitespace().map(|uid| uid.parse::<u32>().ok());
+    Some(TaskStatus {
+        tgid: field("Tgid:")?.trim().parse().ok()?,
+        real_uid: uids.next()??,
+        effective_uid: uids.next()??,
+        saved_uid: uids.next()??,
+    })
+}
+
+/// A mount as `/proc/self/mountinfo` lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// Where it is mounted, as bytes of a path.
+    pub mount_point: Vec<u8>,
+    /// The device number of the mounted file system, `major:minor`; no two mounted ones share it.
+    pub device: String,
+    /// The file system type, with its subtype: `fuse.kmonitor`.
+    pub fs_type: String,
+}
+
+/// Reads `/proc/self/mountinfo`; the last mount of a place is the one in sight.
+pub fn mounts() -> io::Result<Vec<Mount>> {
+    Ok(fs::read_to_string("/proc/self/mountinfo")?.lines().filter_map(parse_mount).collect())
+}
+
+fn parse_mount(line: &str) -> Option<Mount> {
+    let (head, tail) = line.split_once(" - ")?;
+    let mut fields = head.split(' ').skip(2);
+    Some(Mount {
+        device: fields.next()?.to_owned(),
+        mount_point: unescape(fields.nth(1)?.as_bytes()),
+        fs_type: tail.split(' ').next()?.to_owned(),
+    })
+}
+
+/// Undoes the kernel's `\ooo` for blanks, line breaks and backslashes.
+fn unescape(path: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((&byte, tail)) = rest.split_first() {
+        let octal = |d: &u8| (b'0'..=b'7').contains(d);
+        match tail {
+            [a, b, c, after @ ..] if byte == b'\\' && [a, b, c].into_iter().all(octal) => {
+                plain.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
+                rest = after;
+            }
+            _ => {
+                plain.push(byte);
+                rest = tail;
+            }
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_of_this_process_is_read() {
+        let pid = std::process::id() as i32;
+        let status = task_status(pid).expect("own status");
+        assert_eq!(status.tgid, pid);
+        assert_eq!(status.real_uid, nix::unistd::getuid().as_raw());
+        assert_eq!(task_status(i32::MAX).expect_err("no such task").kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_status_without_its_lines_is_an_error_not_a_panic() {
+        for text in ["", "Tgid:\t1\n", "Tgid:\tx\nUid:\t1\t1\t1\t1\n", "Tgid:\t1\nUid:\t1\t1\n"] {
+            assert_eq!(parse_status(text.as_bytes()), None);
+        }
+        let good = parse_status(b"Name:\tUid:\nTgid:\t12\nUid:\t1\t2\t3\t4\n").expect("good");
+        assert_eq!((good.tgid, good.real_uid, good.effective_uid, good.saved_uid), (12, 1, 2, 3));
+    }
+
+    #[test]
+    fn mountinfo_lines_are_read_with_their_escapes() {
+        let line = r"36 35 0:41 / /dev/k\040m\134 rw,nosuid shared:1 - fuse.kmonitor kmonitor rw,user_id=0";
+        let mount = parse_mount(line).expect("a mount");
+        assert_eq!(mount.mount_point, br"/dev/k m\");
+        assert_eq!((mount.device.as_str(), mount.fs_type.as_str()), ("0:41", "fuse.kmonitor"));
+        assert_eq!(parse_mount("junk"), None);
+        assert!(mounts().expect("mountinfo").iter().any(|m| m.mount_point == b"/"));
+    }
+}
