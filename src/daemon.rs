@@ -13,9 +13,9 @@ use nix::unistd::geteuid;
 use crate::core::{Core, CoreError, Options};
 use crate::driver::Driver;
 use crate::monitors::Monitors;
-use crate::node::FuseNode;
 use crate::node::fuse::{Ownership, Unmounter};
 use crate::node::mount_point::{MountPoint, PlaceError};
+use crate::node::{FuseNode, NodeGone};
 use crate::observe::{Counters, Observer};
 use crate::registry::{Limits, Registry};
 use crate::source::{ProcConnector, SourceError};
@@ -176,6 +176,7 @@ impl Daemon {
     }
 
     fn take_down(&mut self) -> Result<(), EndError> {
+        let by_itself = self.core.as_ref().is_some_and(JoinHandle::is_finished);
         // Fails while clients have the node open; then it is detached.
         if let Some(unmounter) = self.unmounter.take() {
             let _ = unmounter.unmount();
@@ -188,7 +189,11 @@ impl Daemon {
         if let Some(log) = self.log.take() {
             let _ = log.join();
         }
-        ended.map_err(|_| EndError::Panic)??;
+        match ended.map_err(|_| EndError::Panic)? {
+            // We have just taken it away ourselves.
+            Err(CoreError::Node(NodeGone::Removed)) if !by_itself => {}
+            other => other?,
+        }
         Ok(cleared?)
     }
 }

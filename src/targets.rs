@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use crate::event::{Event, Kind};
-use crate::ids::{Stamp, Tid, Uid};
+use crate::ids::{Stamp, Tgid, Tid, Uid};
 use crate::sys::clock::monotonic_ns;
 use crate::sys::pidfd::PidFd;
 use crate::sys::procfs;
@@ -18,17 +18,34 @@ struct Target {
     uid: Option<Uid>,
     /// When `uid` was right; older news of it is history.
     as_of: Stamp,
-    /// Held from the target's first registration, or birth, until its exit was heard of.
-    living: Option<PidFd>,
+    /// Its process, if it has one.
+    tgid: Option<Tgid>,
+    /// From its first registration, or birth, until its exit was heard of.
+    living: bool,
+    /// Of a living main thread.
+    pidfd: Option<PidFd>,
 }
 
 impl Target {
     fn look(tid: Tid) -> Target {
         let as_of = Stamp(monotonic_ns());
-        let uid = uid_now(tid);
-        // One that is dead already will not be heard of again.
-        let living = PidFd::open(tid.0).ok().filter(|pidfd| !pidfd.has_exited());
-        Target { registrations: 0, uid, as_of, living }
+        let status = procfs::task_status(tid.0).ok();
+        let tgid = status.map(|status| Tgid(status.tgid));
+        let pidfd = tgid.filter(|tgid| tgid.leader() == tid).and_then(|tgid| PidFd::open(tgid.0).ok());
+        Target {
+            registrations: 0,
+            uid: status.map(|status| Uid(status.real_uid)),
+            as_of,
+            tgid,
+            // One that is dead already will not be heard of again.
+            living: status.is_some() && !pidfd.as_ref().is_some_and(PidFd::has_exited),
+            pidfd,
+        }
+    }
+
+    fn end(&mut self) {
+        self.living = false;
+        self.pidfd = None;
     }
 }
 
@@ -74,7 +91,7 @@ impl Targets {
             }
             Kind::ProcessExec => {
                 let Some(target) = self.0.get_mut(&event.target) else { return };
-                if target.living.is_none() {
+                if !target.living {
                     // Its main thread ended and another thread took its place: the uid is that one's.
                     *target = Target { registrations: target.registrations, ..Target::look(event.target) };
                 }
@@ -84,7 +101,7 @@ impl Targets {
                 if let Some(target) = self.0.get_mut(&event.target)
                     && event.at >= target.as_of
                 {
-                    target.living = None;
+                    target.end();
                 }
             }
         }
@@ -100,14 +117,23 @@ impl Targets {
     /// True if the task has ended and its exit was not heard of yet, so that it must come at once:
     /// the kernel lets waiters go a moment before it reports the exit (event-sources fact (e)).
     pub fn exit_is_due(&self, tid: Tid) -> bool {
-        self.0.get(&tid).is_some_and(|target| target.living.as_ref().is_some_and(PidFd::has_exited))
+        let target = self.0.get(&tid).filter(|target| target.living);
+        target.and_then(|target| target.pidfd.as_ref()).is_some_and(PidFd::has_exited)
     }
 
     /// The exit that was due did not come: it is not waited for again.
     pub fn give_up_exit(&mut self, tid: Tid) {
         if let Some(target) = self.0.get_mut(&tid) {
-            target.living = None;
+            target.end();
         }
+    }
+
+    /// The targets that are living threads of this process, other than its main thread.
+    pub fn other_threads(&self, tgid: Tgid) -> Vec<Tid> {
+        let others = |(tid, target): &(&Tid, &Target)| {
+            target.living && target.tgid == Some(tgid) && **tid != tgid.leader()
+        };
+        self.0.iter().filter(others).map(|(tid, _)| *tid).collect()
     }
 }
 

@@ -6,6 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitCode, ExitStatus};
 
 use kmonitor::daemon::{Config, Daemon};
+use kmonitor::sys::spawn::with_signal_mask;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -24,7 +25,7 @@ pub fn run(config: &Config, program: &[OsString]) -> Result<ExitCode, Failure> {
         Signals::block(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT])
             .map_err(cannot_serve)?;
     let daemon = Daemon::start(config).map_err(|error| Failure::new(CANNOT_SERVE, error))?;
-    let mut child = start(program)?;
+    let mut child = start(program, &signals)?;
     daemon.raise_descriptor_limit();
     let status = wait(&mut child, &daemon, &signals).map_err(|error| Failure::new(CANNOT_SERVE, error))?;
     if let Err(error) = daemon.stop() {
@@ -33,10 +34,12 @@ pub fn run(config: &Config, program: &[OsString]) -> Result<ExitCode, Failure> {
     Ok(exit_code(status))
 }
 
-fn start(program: &[OsString]) -> Result<Child, Failure> {
+fn start(program: &[OsString], signals: &Signals) -> Result<Child, Failure> {
     let (name, arguments) =
         program.split_first().ok_or_else(|| Failure::new(NOT_FOUND, "no program is named"))?;
-    Command::new(name).args(arguments).spawn().map_err(|error| {
+    let mut command = Command::new(name);
+    with_signal_mask(command.args(arguments), signals.mask_before());
+    command.spawn().map_err(|error| {
         let status = if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { CANNOT_EXECUTE };
         Failure::new(status, format!("cannot run {}: {error}", name.display()))
     })

@@ -25,8 +25,8 @@ use super::wire::{self, Attr, AttrOut, GetxattrIn, HandleIn, InHeader, IoctlIn, 
 use super::wire::{SetattrIn, fattr, op};
 use super::{Answer, Caller, Node, NodeGone, Request, Ticket};
 
-/// The type of the mount in `/proc/self/mountinfo`.
-pub const FS_TYPE: &str = "fuse.kmonitor";
+/// The source of the mount in `/proc/self/mountinfo`, by which it is known as ours.
+pub const MOUNT_SOURCE: &str = "kmonitor";
 
 /// The largest write that the kernel sends; with its headers it fits the smallest read buffer.
 const MAX_WRITE: u32 = 4096;
@@ -86,8 +86,7 @@ impl FuseNode {
         // drops privileges after its open could no longer use its descriptor.
         config.acl = SessionACL::All;
         config.mount_options = vec![
-            MountOption::FSName("kmonitor".to_owned()),
-            MountOption::Subtype("kmonitor".to_owned()),
+            MountOption::FSName(MOUNT_SOURCE.to_owned()),
             MountOption::DefaultPermissions,
             MountOption::NoExec,
         ];

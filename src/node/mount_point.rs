@@ -14,7 +14,7 @@ use nix::mount::{MntFlags, umount2};
 
 use crate::sys::procfs::{self, Mount};
 
-use super::fuse::FS_TYPE;
+use super::fuse::MOUNT_SOURCE;
 
 /// What our file says while no mount covers it, and how a later start knows it as ours.
 const MARKER: &str = "kmonitor is not running: start it with `kmonitor serve`\n";
@@ -142,13 +142,13 @@ fn topmost(path: &Path) -> Result<Option<Mount>, PlaceError> {
 /// Takes dead mounts of earlier crashes away; an error if the path is served, or covered otherwise.
 fn clear_mount(path: &Path) -> Result<(), PlaceError> {
     while let Some(mount) = topmost(path)? {
-        if mount.fs_type != FS_TYPE {
+        if (mount.fs_type.as_str(), mount.source.as_str()) != ("fuse", MOUNT_SOURCE) {
             return Err(PlaceError::NotOurs {
                 path: path.to_owned(),
                 what: "another file system is mounted there",
             });
         }
-        match stat_within(path, ANSWER) {
+        match open_within(path, ANSWER) {
             Some(Err(error)) if error.raw_os_error() == Some(libc::ENOTCONN) => detach(path)?,
             Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => {}
             Some(Err(error)) => return Err(io_error("examine", path)(error)),
@@ -159,11 +159,11 @@ fn clear_mount(path: &Path) -> Result<(), PlaceError> {
     Ok(())
 }
 
-/// stat(2), given up after a while: a mount whose daemon is stopped does not answer.
-fn stat_within(path: &Path, limit: Duration) -> Option<io::Result<()>> {
+/// open(2), which asks the server; given up after a while, since one that is stopped does not answer.
+fn open_within(path: &Path, limit: Duration) -> Option<io::Result<()>> {
     let (sender, receiver) = mpsc::channel();
     let path = path.to_owned();
-    thread::spawn(move || sender.send(fs::symlink_metadata(path).map(drop)));
+    thread::spawn(move || sender.send(File::open(path).map(drop)));
     receiver.recv_timeout(limit).ok()
 }
 

@@ -5,9 +5,9 @@ use crate::event::{Event, Kind};
 use crate::ids::{Signal, Stamp, Tgid, Tid, Uid};
 
 /// Length of `struct nlmsghdr`.
-pub(super) const NLMSG_HEADER: usize = 16;
+const NLMSG_HEADER: usize = 16;
 /// Length of `struct cn_msg` before its data.
-pub(super) const CN_HEADER: usize = 20;
+const CN_HEADER: usize = 20;
 /// Where `struct proc_event` begins in a datagram of one message.
 pub(super) const EVENT: usize = NLMSG_HEADER + CN_HEADER;
 /// Length of `what`, `cpu` and `timestamp_ns`, which precede the event's own data.
@@ -18,7 +18,7 @@ pub(super) const CN_IDX_PROC: u32 = 1;
 /// `CN_VAL_PROC`
 pub(super) const CN_VAL_PROC: u32 = 1;
 
-/// Values of `proc_event.what`, and bits of the subscription's event mask.
+/// Values of `proc_event.what`.
 pub(super) mod what {
     pub const NONE: u32 = 0;
     pub const FORK: u32 = 0x1;
@@ -49,8 +49,6 @@ pub enum Message {
     },
     /// The answer to LISTEN or IGNORE.
     Ack {
-        /// `cn_msg.seq` of the request.
-        seq: u32,
         /// `cn_msg.ack` of the request, plus one.
         ack: u32,
         /// 0 or an errno.
@@ -85,14 +83,14 @@ fn connector(message: &[u8]) -> Result<Option<Message>, Malformed> {
     if (u32_at(message, 0)?, u32_at(message, 4)?) != (CN_IDX_PROC, CN_VAL_PROC) {
         return Ok(None);
     }
-    let (seq, ack) = (u32_at(message, 8)?, u32_at(message, 12)?);
+    let ack = u32_at(message, 12)?;
     let len = u16_at(message, 16)? as usize;
     let event = message.get(CN_HEADER..).and_then(|m| m.get(..len)).ok_or(Malformed)?;
     let at = Stamp(u64::from(u32_at(event, 8)?) << LOW_WORD | u64::from(u32_at(event, 12)?) << HIGH_WORD);
     let data = event.get(EVENT_HEADER..).ok_or(Malformed)?;
     let id = |index: usize| u32_at(data, 4 * index).map(|id| id as i32);
     Ok(Some(match u32_at(event, 0)? {
-        what::NONE => Message::Ack { seq, ack, error: u32_at(data, 0)? },
+        what::NONE => Message::Ack { ack, error: u32_at(data, 0)? },
         what::FORK => Message::Event(fork(Tid(id(0)?), Tgid(id(1)?), Tid(id(2)?), Tgid(id(3)?), at)),
         what::EXEC => Message::Event(own(Kind::ProcessExec, Tid(id(0)?), Tgid(id(1)?), None, at)),
         what::EXIT => {
@@ -207,7 +205,7 @@ pub(super) mod tests {
         let uid = Message::Uid { tid: Tid(3), real: Uid(1000), at: Stamp(9) };
         assert_eq!(all(&datagram(what::UID, 9, &[3, 2, 1000, 0])), [uid]);
         assert_eq!(all(&datagram(what::COMM, 9, &[3, 2])), [Message::Comm { tid: Tid(3) }]);
-        assert_eq!(all(&datagram(what::NONE, 9, &[22])), [Message::Ack { seq: 7, ack: 8, error: 22 }]);
+        assert_eq!(all(&datagram(what::NONE, 9, &[22])), [Message::Ack { ack: 8, error: 22 }]);
         assert_eq!(all(&datagram(0x80, 9, &[3, 2])), []);
     }
 

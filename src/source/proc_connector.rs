@@ -13,7 +13,7 @@ use crate::event::Input;
 use crate::ids::Tid;
 use crate::sys::netlink::ConnectorSocket;
 
-use super::decode::{CN_IDX_PROC, CN_VAL_PROC, EVENT, Message, decode, what};
+use super::decode::{CN_IDX_PROC, CN_VAL_PROC, EVENT, Message, decode};
 use super::{Source, SourceError, filter};
 
 /// The queue's size in bytes; the kernel doubles it. An event takes 832 bytes of it.
@@ -34,16 +34,6 @@ const IGNORE: u32 = 2;
 /// No operation of the connector. After it a LISTEN counts again, on a socket that already listens.
 const INVALID: u32 = 7;
 
-/// `struct proc_input.event_type`: what the kernel (6.6 and later) queues for us at all.
-const EVENT_MASK: u32 = what::FORK | what::EXEC | what::UID | what::COMM | what::EXIT;
-
-/// The request's form. Kernels before 6.6 take the bare operation and ignore anything longer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Dialect {
-    WithMask,
-    Bare,
-}
-
 /// Events from the kernel's proc connector. The first `commit` with a watched task subscribes.
 ///
 /// It belongs to one thread: that thread's own name changes are its heartbeat.
@@ -51,11 +41,10 @@ enum Dialect {
 pub struct ProcConnector {
     socket: Option<ConnectorSocket>,
     own: Tid,
-    dialect: Option<Dialect>,
     /// False on a kernel that stops sending to everybody when all listeners' filters drop an event
     /// (some 6.6.y): events of strangers then wake us.
     filters: bool,
-    seq: u32,
+    requests: u32,
     watched: HashMap<Tid, usize>,
     /// Watched tasks that the attached filter does not let through.
     too_narrow: bool,
@@ -74,9 +63,8 @@ impl ProcConnector {
         ProcConnector {
             socket: None,
             own: Tid(0),
-            dialect: None,
             filters: true,
-            seq: 0,
+            requests: 0,
             watched: HashMap::new(),
             too_narrow: false,
             too_wide: false,
@@ -138,22 +126,14 @@ impl ProcConnector {
         result
     }
 
+    /// Subscribes. The bare operation, which every kernel takes; with an event mask (6.6 and later) the
+    /// kernel would not answer, and our filter does more.
     fn listen(&mut self) -> Result<(), SourceError> {
-        let dialects = match self.dialect {
-            Some(known) => vec![known],
-            None => vec![Dialect::WithMask, Dialect::Bare],
-        };
-        for dialect in dialects {
-            match self.request(LISTEN, dialect)? {
-                Some(0) => {
-                    self.dialect = Some(dialect);
-                    return Ok(());
-                }
-                Some(errno) => return Err(SourceError::Refused(Errno::from_raw(errno as i32))),
-                None => {}
-            }
+        match self.request(LISTEN)? {
+            Some(0) => Ok(()),
+            Some(errno) => Err(SourceError::Refused(Errno::from_raw(errno as i32))),
+            None => Err(SourceError::Ignored),
         }
-        Err(SourceError::Ignored)
     }
 
     /// The kernel counts listeners, and anybody can make it miscount; then nobody is sent anything.
@@ -162,20 +142,17 @@ impl ProcConnector {
             if self.heard_of_ourselves()? {
                 return Ok(());
             }
-            let dialect = self.dialect.unwrap_or(Dialect::WithMask);
-            self.request(INVALID, dialect)?;
-            self.request(LISTEN, dialect)?;
+            self.request(INVALID)?;
+            self.request(LISTEN)?;
         }
         Err(SourceError::Deaf(MENDS))
     }
 
     fn unsubscribe(&mut self) {
         if self.socket.is_some() {
-            if let Some(dialect) = self.dialect {
-                // Nothing hangs on the answer: the socket is closed next. Without the request the
-                // kernel would count us as a listener for ever.
-                let _ = self.send(IGNORE, dialect);
-            }
+            // Nothing hangs on the answer: the socket is closed next. Without the request the kernel
+            // would count us as a listener for ever.
+            let _ = self.send(IGNORE);
             self.socket = None;
         }
         self.unused_since = None;
@@ -184,26 +161,23 @@ impl ProcConnector {
         self.answers.clear();
     }
 
-    /// Sends one request. `cn_msg.seq` and `.ack` identify its answer.
-    fn send(&mut self, operation: u32, dialect: Dialect) -> Result<u32, SourceError> {
-        self.seq = self.seq.wrapping_add(1);
-        let mut payload = operation.to_ne_bytes().to_vec();
-        if dialect == Dialect::WithMask {
-            payload.extend(EVENT_MASK.to_ne_bytes());
-        }
-        let mut datagram = Vec::with_capacity(EVENT + payload.len());
-        datagram.extend(((EVENT + payload.len()) as u32).to_ne_bytes());
+    /// Sends one request, and tells the `cn_msg.ack` that its answer will have. All listeners get all
+    /// answers.
+    fn send(&mut self, operation: u32) -> Result<u32, SourceError> {
+        self.requests = self.requests.wrapping_add(1);
+        let ack = (self.own.0 as u32) << 8 | self.requests & 0xff;
+        let mut datagram = Vec::with_capacity(EVENT + size_of::<u32>());
+        datagram.extend(((EVENT + size_of::<u32>()) as u32).to_ne_bytes());
         datagram.extend((libc::NLMSG_DONE as u16).to_ne_bytes());
         datagram.extend([0; 10]);
-        for word in [CN_IDX_PROC, CN_VAL_PROC, self.seq, self.own.0 as u32] {
+        for word in [CN_IDX_PROC, CN_VAL_PROC, 0, ack] {
             datagram.extend(word.to_ne_bytes());
         }
-        datagram.extend((payload.len() as u16).to_ne_bytes());
+        datagram.extend((size_of::<u32>() as u16).to_ne_bytes());
         datagram.extend([0; 2]);
-        datagram.extend(payload);
-        let Some(socket) = &self.socket else { return Ok(self.seq) };
-        match socket.send(&datagram) {
-            Ok(()) => Ok(self.seq),
+        datagram.extend(operation.to_ne_bytes());
+        match self.socket.as_ref().map_or(Ok(()), |socket| socket.send(&datagram)) {
+            Ok(()) => Ok(ack.wrapping_add(1)),
             Err(Errno::ECONNREFUSED) => Err(SourceError::NetworkNamespace),
             Err(errno @ (Errno::EPERM | Errno::EACCES)) => Err(SourceError::Refused(errno)),
             Err(errno) => Err(SourceError::Io { action: "write to", errno }),
@@ -211,11 +185,10 @@ impl ProcConnector {
     }
 
     /// Sends a request and waits for its answer: the errno in it, or `None` if the kernel gave none.
-    fn request(&mut self, operation: u32, dialect: Dialect) -> Result<Option<u32>, SourceError> {
-        let sent = self.send(operation, dialect)?;
-        let own_ack = (self.own.0 as u32).wrapping_add(1);
+    fn request(&mut self, operation: u32) -> Result<Option<u32>, SourceError> {
+        let expected = self.send(operation)?;
         self.await_answer(|message| match *message {
-            Message::Ack { seq, ack, error } if seq == sent && ack == own_ack => Some(error),
+            Message::Ack { ack, error } if ack == expected => Some(error),
             _ => None,
         })
     }

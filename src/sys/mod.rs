@@ -6,3 +6,4 @@ pub mod clock;
 pub mod netlink;
 pub mod pidfd;
 pub mod procfs;
+pub mod spawn;

@@ -46,8 +46,10 @@ pub struct Mount {
     pub mount_point: Vec<u8>,
     /// The device number of the mounted file system, `major:minor`; no two mounted ones share it.
     pub device: String,
-    /// The file system type, with its subtype: `fuse.kmonitor`.
+    /// The file system's type.
     pub fs_type: String,
+    /// What the mounter called its source.
+    pub source: String,
 }
 
 /// Reads `/proc/self/mountinfo`; the last mount of a place is the one in sight.
@@ -57,11 +59,12 @@ pub fn mounts() -> io::Result<Vec<Mount>> {
 
 fn parse_mount(line: &str) -> Option<Mount> {
     let (head, tail) = line.split_once(" - ")?;
-    let mut fields = head.split(' ').skip(2);
+    let (mut fields, mut tail) = (head.split(' ').skip(2), tail.split(' '));
     Some(Mount {
         device: fields.next()?.to_owned(),
         mount_point: unescape(fields.nth(1)?.as_bytes()),
-        fs_type: tail.split(' ').next()?.to_owned(),
+        fs_type: tail.next()?.to_owned(),
+        source: tail.next()?.to_owned(),
     })
 }
 
@@ -109,10 +112,11 @@ mod tests {
 
     #[test]
     fn mountinfo_lines_are_read_with_their_escapes() {
-        let line = r"36 35 0:41 / /dev/k\040m\134 rw,nosuid shared:1 - fuse.kmonitor kmonitor rw,user_id=0";
+        let line = r"36 35 0:41 / /dev/k\040m\134 rw,nosuid shared:1 - fuse kmonitor rw,user_id=0";
         let mount = parse_mount(line).expect("a mount");
         assert_eq!(mount.mount_point, br"/dev/k m\");
-        assert_eq!((mount.device.as_str(), mount.fs_type.as_str()), ("0:41", "fuse.kmonitor"));
+        let Mount { device, fs_type, source, .. } = mount;
+        assert_eq!([device.as_str(), fs_type.as_str(), source.as_str()], ["0:41", "fuse", "kmonitor"]);
         assert_eq!(parse_mount("junk"), None);
         assert!(mounts().expect("mountinfo").iter().any(|m| m.mount_point == b"/"));
     }

@@ -1,0 +1,187 @@
+//! How long after a process's exit its monitor knows: by kmonitor's signal, against a pidfd poll.
+//!
+//! `cargo bench --bench latency [-- ROUNDS]`, as root on an idle machine. The two take turns in one
+//! run; then one monitor each watch the same exits. A child notes the time and exits; the monitor
+//! notes the time when it wakes.
+
+use std::io::{BufRead, BufReader};
+use std::mem::MaybeUninit;
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use kmonitor::abi::{EventMask, REGISTER};
+use kmonitor::sys::clock::monotonic_ns;
+use kmonitor::sys::pidfd::PidFd;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
+use nix::unistd::{ForkResult, Pid, fork, pipe, read, write};
+
+const SIGNAL: i32 = 40;
+
+fn main() {
+    let rounds = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(2000);
+    let daemon = Daemon::start();
+    let device = std::fs::OpenOptions::new().write(true).open(&daemon.path).expect("open the device");
+    block_signal();
+    let (stamp, seen) = (shared_cell(), shared_cell());
+    let (mut by_poll, mut by_signal) = (Vec::new(), Vec::new());
+    let (mut same_poll, mut same_signal) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        let target = Target::fork(stamp);
+        by_poll.push(target.exit(stamp, || poll_exit(&target.pidfd)));
+
+        let target = Target::fork(stamp);
+        register(device.as_fd(), target.pid);
+        by_signal.push(target.exit(stamp, take_signal));
+
+        let target = Target::fork(stamp);
+        register(device.as_fd(), target.pid);
+        let poller = fork_poller(&target.pidfd, seen);
+        same_signal.push(target.exit(stamp, take_signal));
+        waitpid(poller, None).expect("wait for the poller");
+        same_poll.push(seen.load(Ordering::SeqCst) - stamp.load(Ordering::SeqCst));
+    }
+    println!("{rounds} exits each; microseconds from the exit to the monitor's return");
+    print_pair("in turn", &mut by_poll, &mut by_signal);
+    print_pair("on the same exits", &mut same_poll, &mut same_signal);
+}
+
+fn print_pair(how: &str, poll: &mut [u64], signal: &mut [u64]) {
+    println!("{how:<20} {:>8} {:>8} {:>8}", "p50", "p90", "p99");
+    let poll = print_row("  pidfd poll", poll);
+    let signal = print_row("  kmonitor signal", signal);
+    println!("  p50 ratio            {:.2}", signal as f64 / poll as f64);
+}
+
+fn print_row(name: &str, samples: &mut [u64]) -> u64 {
+    samples.sort_unstable();
+    let at = |percent: usize| samples[(samples.len() - 1) * percent / 100];
+    let us = |ns: u64| ns as f64 / 1000.0;
+    println!("{name:<20} {:8.1} {:8.1} {:8.1}", us(at(50)), us(at(90)), us(at(99)));
+    at(50)
+}
+
+/// The daemon at a path of its own, taken down in the end.
+struct Daemon {
+    child: Child,
+    path: PathBuf,
+}
+
+impl Daemon {
+    fn start() -> Daemon {
+        let path = std::env::temp_dir().join(format!("kmonitor-latency-{}", std::process::id()));
+        let mut child = Command::new(env!("CARGO_BIN_EXE_kmonitor"))
+            .args(["serve", "--path"])
+            .arg(&path)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("run kmonitor");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("read");
+        assert!(line.contains("ready"), "the daemon did not start; its reason is above");
+        Daemon { child, path }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM);
+        let _ = self.child.wait();
+    }
+}
+
+/// A child that waits to be told, notes the time and exits.
+struct Target {
+    pid: Pid,
+    pidfd: PidFd,
+    go: OwnedFd,
+}
+
+impl Target {
+    fn fork(stamp: &AtomicU64) -> Target {
+        let (wait, go) = pipe().expect("pipe");
+        // SAFETY: this program has one thread.
+        match unsafe { fork() }.expect("fork") {
+            ForkResult::Child => {
+                let _ = read(&wait, &mut [0]);
+                stamp.store(monotonic_ns(), Ordering::SeqCst);
+                // SAFETY: always.
+                unsafe { libc::_exit(0) }
+            }
+            ForkResult::Parent { child } => {
+                Target { pid: child, pidfd: PidFd::open(child.as_raw()).expect("pidfd"), go }
+            }
+        }
+    }
+
+    /// Lets it exit once everybody sleeps; nanoseconds until `notice` has returned.
+    fn exit(&self, stamp: &AtomicU64, notice: impl Fn()) -> u64 {
+        std::thread::sleep(Duration::from_millis(2));
+        write(&self.go, &[0]).expect("write");
+        notice();
+        let noticed = monotonic_ns();
+        waitpid(self.pid, None).expect("wait");
+        noticed - stamp.load(Ordering::SeqCst)
+    }
+}
+
+fn poll_exit(pidfd: &PidFd) {
+    poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE).expect("poll");
+}
+
+fn fork_poller(pidfd: &PidFd, seen: &AtomicU64) -> Pid {
+    // SAFETY: this program has one thread.
+    match unsafe { fork() }.expect("fork") {
+        ForkResult::Child => {
+            poll_exit(pidfd);
+            seen.store(monotonic_ns(), Ordering::SeqCst);
+            // SAFETY: always.
+            unsafe { libc::_exit(0) }
+        }
+        ForkResult::Parent { child } => child,
+    }
+}
+
+fn register(device: BorrowedFd<'_>, pid: Pid) {
+    let command = [pid.as_raw(), EventMask::PROCESS_EXIT.0, SIGNAL];
+    // SAFETY: the device reads 12 bytes.
+    let result = unsafe { libc::ioctl(device.as_raw_fd(), REGISTER as libc::Ioctl, command.as_ptr()) };
+    assert_eq!(result, 0, "REGISTER failed");
+}
+
+fn signal_set() -> libc::sigset_t {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: sigemptyset initialises the set.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        libc::sigaddset(set.as_mut_ptr(), SIGNAL);
+        set.assume_init()
+    }
+}
+
+fn block_signal() {
+    // SAFETY: the set is initialised.
+    unsafe { libc::sigprocmask(libc::SIG_BLOCK, &signal_set(), std::ptr::null_mut()) };
+}
+
+fn take_signal() {
+    // SAFETY: the set is initialised, and no siginfo is asked for.
+    let taken = unsafe { libc::sigwaitinfo(&signal_set(), std::ptr::null_mut()) };
+    assert_eq!(taken, SIGNAL);
+}
+
+fn shared_cell() -> &'static AtomicU64 {
+    let length = NonZeroUsize::new(size_of::<AtomicU64>()).expect("8");
+    // SAFETY: a new mapping of zeros, never unmapped, large enough and aligned to a page.
+    unsafe {
+        let page =
+            mmap_anonymous(None, length, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED);
+        page.expect("mmap").cast::<AtomicU64>().as_ref()
+    }
+}

@@ -1,0 +1,142 @@
+//! The core's events: who is told of them.
+
+use std::time::Instant;
+
+use nix::poll::{PollFd, PollFlags};
+
+use crate::abi::EventMask;
+use crate::event::{Event, Input, Kind};
+use crate::ids::{Signal, Uid};
+use crate::node::Node;
+use crate::notify::siginfo;
+use crate::registry::Key;
+use crate::source::Source;
+
+use super::{CLOSE_BEFORE_EXEC, Core, CoreError, EXIT_AFTER_EXEC, RELEASE_AFTER_EXEC, wait};
+
+impl<N: Node, S: Source> Core<N, S> {
+    pub(super) fn hear(&mut self, input: Input) -> Result<(), CoreError> {
+        match input {
+            Input::Event(event) => {
+                self.observer.counters.events.add();
+                self.targets.note(&event);
+                if event.kind == Kind::ProcessExec {
+                    self.exec(&event)?;
+                }
+                if self.registry.has_target(event.target) {
+                    self.take_requests()?;
+                    self.tell(&event);
+                }
+                if event.kind == Kind::ThreadExit
+                    && let Some(monitor) = self.monitors.thread(event.target, event.tgid)
+                {
+                    self.remove_monitor(monitor);
+                }
+            }
+            Input::Uid { tid, real, at } => self.targets.set_uid(tid, real, at),
+            Input::Lost => {
+                self.observer.counters.overflows.add();
+                self.observer.say("the kernel dropped process events: its queue for us was full");
+            }
+        }
+        Ok(())
+    }
+
+    /// What an exec did beside being one. It ended all other threads of its process. And it may have
+    /// closed the file through which the process watches itself: the new program must not be
+    /// signalled (J2).
+    fn exec(&mut self, event: &Event) -> Result<(), CoreError> {
+        if self.registry.has_target(event.target) {
+            self.hear_thread_exits(event)?;
+        }
+        for monitor in self.monitors.other_threads(event.tgid) {
+            self.remove_monitor(monitor);
+        }
+        let deadline = Instant::now() + RELEASE_AFTER_EXEC;
+        while self.may_have_closed_itself(event) {
+            self.take_requests()?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || !self.may_have_closed_itself(event) {
+                break;
+            }
+            wait(&mut [PollFd::new(self.node.poll_fd(), PollFlags::POLLIN)], Some(left))?;
+        }
+        Ok(())
+    }
+
+    /// The kernel reports the end of a thread a moment after it has let the exec go on that waited
+    /// for it, so that the exec may come first. Told is what happened first.
+    fn hear_thread_exits(&mut self, exec: &Event) -> Result<(), CoreError> {
+        let deadline = Instant::now() + EXIT_AFTER_EXEC;
+        let mut due = self.targets.other_threads(exec.tgid);
+        let mut at = 0;
+        while !due.is_empty() {
+            match self.held.get(at).copied() {
+                Some(Input::Event(event))
+                    if event.kind == Kind::ThreadExit && due.contains(&event.target) =>
+                {
+                    self.held.remove(at);
+                    due.retain(|tid| *tid != event.target);
+                    self.hear(Input::Event(event))?;
+                }
+                Some(_) => at += 1,
+                None => match self.source.next()? {
+                    Some(input) => self.held.push_back(input),
+                    None => {
+                        let left = deadline.saturating_duration_since(Instant::now());
+                        let Some(source) = self.source.poll_fd() else { break };
+                        if left.is_zero() || !wait(&mut [PollFd::new(source, PollFlags::POLLIN)], Some(left))?
+                        {
+                            break;
+                        }
+                    }
+                },
+            }
+        }
+        // The thread that made the exec has the process's id now, and its own is never reported.
+        due.into_iter().for_each(|tid| self.targets.give_up_exit(tid));
+        Ok(())
+    }
+
+    fn may_have_closed_itself(&self, exec: &Event) -> bool {
+        let recent = exec.at.0.saturating_sub(CLOSE_BEFORE_EXEC.as_nanos() as u64);
+        let mut found = false;
+        self.registry.for_each_match(exec.target, exec.kind.bit(), |registration| {
+            found |= self.monitors.tgid(registration.monitor.instance) == Some(exec.tgid)
+                && registration.handles().iter().any(|h| self.closed.get(h).is_some_and(|at| at.0 > recent));
+        });
+        found
+    }
+
+    /// Signals an event to everybody who wants it.
+    fn tell(&mut self, event: &Event) {
+        if self.options.abort_events && event.killed_by.is_some() {
+            self.signal(event, event.kind.abort_bit().unwrap_or_default());
+        }
+        self.signal(event, event.kind.bit());
+    }
+
+    fn signal(&mut self, event: &Event, bit: EventMask) {
+        let mut told = Vec::new();
+        self.registry.for_each_match(event.target, bit, |registration| {
+            if let Some(signal) = Signal::new(registration.signal) {
+                told.push((registration.monitor, signal, registration.credentials));
+            }
+        });
+        if told.is_empty() {
+            return;
+        }
+        let uid = self.targets.uid(event).unwrap_or_else(|| {
+            self.observer.counters.uid_unknown.add();
+            Uid::OVERFLOW
+        });
+        for (monitor, signal, credentials) in told {
+            if self.monitors.may_signal(credentials, monitor.instance) {
+                let key = Key { monitor, target: event.target };
+                self.outbox.send(&self.monitors, key, siginfo(signal, bit, event.subject, uid));
+            } else {
+                self.observer.counters.forbidden.add();
+            }
+        }
+    }
+}

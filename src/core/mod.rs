@@ -1,0 +1,226 @@
+//! The loop: the one place where source, device queue, registry and notify meet.
+//!
+//! Two rules make the promise about closing and deregistering exact (DESIGN, P2). Both queues are
+//! filled before the system call that filled them returns, so:
+//!
+//! * before an event is signalled, the device queue is drained: a release in it means that close()
+//!   may have returned;
+//! * before a close or an ioctl is answered, the source is drained and what is found is signalled.
+//!
+//! They do not chase each other: draining the device applies releases and keeps every other request,
+//! in order, for its turn; their callers wait anyway.
+
+mod events;
+mod requests;
+
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::driver::Driver;
+use crate::event::{Event, Input};
+use crate::ids::{HandleId, Stamp, Tid};
+use crate::monitors::Monitors;
+use crate::node::{Node, NodeGone, Request};
+use crate::notify::Outbox;
+use crate::observe::Observer;
+use crate::registry::Registry;
+use crate::source::{Source, SourceError};
+use crate::sys::clock::monotonic_ns;
+use crate::targets::Targets;
+
+/// Events that are handled before requests have their turn.
+const BATCH: usize = 64;
+
+/// How long an exit that is due may take to arrive; it took at most 15 µs (event-sources fact (e)).
+const DUE_EXIT: Duration = Duration::from_millis(20);
+
+/// How long the exits of the threads that an exec ended may follow it.
+const EXIT_AFTER_EXEC: Duration = Duration::from_millis(20);
+
+/// How long a release may follow the exec that closed its file; the kernel makes it on the way back
+/// to user mode.
+const RELEASE_AFTER_EXEC: Duration = Duration::from_millis(20);
+
+/// A close this much before an exec may be the exec's own.
+const CLOSE_BEFORE_EXEC: Duration = Duration::from_millis(200);
+
+/// Why the core stopped without being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum CoreError {
+    /// The node is gone.
+    #[error(transparent)]
+    Node(#[from] NodeGone),
+    /// Events cannot be heard.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// poll(2) failed.
+    #[error("cannot wait for events: {0}")]
+    Poll(Errno),
+}
+
+/// What the core's owner may choose.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Send the two abort events, which the original declares and never sends.
+    pub abort_events: bool,
+}
+
+/// The core: everything that happens happens here, on one thread.
+pub struct Core<N, S> {
+    node: N,
+    source: S,
+    driver: Driver,
+    registry: Arc<Registry>,
+    monitors: Monitors,
+    targets: Targets,
+    outbox: Outbox,
+    /// Requests that were read while something else was in hand.
+    waiting: VecDeque<Request>,
+    /// Inputs that were read while an earlier one was in hand.
+    held: VecDeque<Input>,
+    /// When a descriptor of an open file was last closed.
+    closed: HashMap<HandleId, Stamp>,
+    observer: Observer,
+    options: Options,
+}
+
+impl<N: Node, S: Source> Core<N, S> {
+    /// A core at rest.
+    pub fn new(
+        node: N,
+        source: S,
+        driver: Driver,
+        registry: Arc<Registry>,
+        monitors: Monitors,
+        observer: Observer,
+        options: Options,
+    ) -> Core<N, S> {
+        Core {
+            node,
+            source,
+            driver,
+            registry,
+            monitors,
+            targets: Targets::default(),
+            outbox: Outbox::new(observer.clone()),
+            waiting: VecDeque::new(),
+            held: VecDeque::new(),
+            closed: HashMap::new(),
+            observer,
+            options,
+        }
+    }
+
+    /// Serves until `stop` is readable.
+    pub fn run(&mut self, stop: BorrowedFd<'_>) -> Result<(), CoreError> {
+        loop {
+            self.work()?;
+            if self.sleep(stop)? {
+                return self.work();
+            }
+        }
+    }
+
+    /// Sleeps until there is something to do; true if that is to stop.
+    fn sleep(&mut self, stop: BorrowedFd<'_>) -> Result<bool, CoreError> {
+        let idle = self.source.idle()?;
+        let retry = self.outbox.next_try().map(|at| at.saturating_duration_since(Instant::now()));
+        let timeout = [idle, retry].into_iter().flatten().min();
+        let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let mut fds = vec![readable(stop), readable(self.node.poll_fd()), readable(self.monitors.poll_fd())];
+        fds.extend(self.source.poll_fd().map(readable));
+        wait(&mut fds, timeout)?;
+        Ok(fds[0].any().unwrap_or(false))
+    }
+
+    /// Handles whatever both queues hold.
+    fn work(&mut self) -> Result<(), CoreError> {
+        loop {
+            let mut busy = false;
+            for _ in 0..BATCH {
+                let Some(input) = self.next_input()? else { break };
+                self.hear(input)?;
+                busy = true;
+            }
+            self.take_requests()?;
+            while let Some(request) = self.waiting.pop_front() {
+                self.serve(request)?;
+                busy = true;
+            }
+            busy |= self.bury_monitors();
+            self.outbox.retry(&self.monitors);
+            if !busy {
+                return Ok(());
+            }
+        }
+    }
+
+    fn next_input(&mut self) -> Result<Option<Input>, SourceError> {
+        match self.held.pop_front() {
+            Some(input) => Ok(Some(input)),
+            None => self.source.next(),
+        }
+    }
+
+    /// Reads the device queue to its end. Releases that nobody waits for take effect at once,
+    /// everything else waits its turn.
+    fn take_requests(&mut self) -> Result<(), NodeGone> {
+        while let Some(request) = self.node.next()? {
+            match request {
+                Request::Release { ticket: None, handle } => self.release(handle),
+                other => self.waiting.push_back(other),
+            }
+        }
+        Ok(())
+    }
+
+    /// Handles every event that was queued when this was called, and waits a moment for the exits of
+    /// `dying` targets whose waiters the kernel may have let go before it reported them.
+    fn drain_source(&mut self, dying: &[Tid]) -> Result<(), CoreError> {
+        self.drain_queue()?;
+        let deadline = Instant::now() + DUE_EXIT;
+        for target in dying {
+            while self.targets.exit_is_due(*target) {
+                let left = deadline.saturating_duration_since(Instant::now());
+                let Some(source) = self.source.poll_fd() else { return Ok(()) };
+                if !wait(&mut [PollFd::new(source, PollFlags::POLLIN)], Some(left))? && left.is_zero() {
+                    self.targets.give_up_exit(*target);
+                    self.observer.counters.exits_missing.add();
+                    break;
+                }
+                self.drain_queue()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The queue is first in, first out, so an event that is younger than this call ends it.
+    fn drain_queue(&mut self) -> Result<(), CoreError> {
+        let called = Stamp(monotonic_ns());
+        while let Some(input) = self.next_input()? {
+            self.hear(input)?;
+            if matches!(input, Input::Event(Event { at, .. }) | Input::Uid { at, .. } if at > called) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// poll(2) that takes a signal for nothing; true if something is ready.
+fn wait(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<bool, CoreError> {
+    // Rounded up: woken a moment early, the loop would spin to the deadline.
+    let timeout = timeout.map_or(PollTimeout::NONE, |time| {
+        PollTimeout::try_from(time.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX)
+    });
+    match poll(fds, timeout) {
+        Ok(ready) => Ok(ready > 0),
+        Err(Errno::EINTR) => Ok(false),
+        Err(errno) => Err(CoreError::Poll(errno)),
+    }
+}

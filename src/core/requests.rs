@@ -1,0 +1,144 @@
+//! The core's requests: what clients ask, answered by the driver's rules.
+
+use nix::errno::Errno;
+
+use crate::abi::{Command, EventMask};
+use crate::driver::Call;
+use crate::ids::{HandleId, MonitorId, Stamp, Tgid, Tid};
+use crate::monitors::Monitors;
+use crate::node::{Answer, Caller, Node, Request};
+use crate::registry::{Deregistered, Key, Registered};
+use crate::source::Source;
+use crate::sys::clock::monotonic_ns;
+
+use super::{Core, CoreError};
+
+impl<N: Node, S: Source> Core<N, S> {
+    pub(super) fn serve(&mut self, request: Request) -> Result<(), CoreError> {
+        let (ticket, answer) = match request {
+            Request::Open { ticket } => (ticket, self.driver.open().map(Answer::Opened)),
+            Request::Ioctl { ticket, handle, caller, command, argument } => {
+                let result = match Call::decode(command, argument) {
+                    Ok(Call::Register(command)) => self.register(handle, caller, command)?,
+                    Ok(Call::Deregister(command)) => self.deregister(caller, command)?,
+                    Err(errno) => Err(errno),
+                };
+                (ticket, result.map(|()| Answer::Done))
+            }
+            Request::Close { ticket, handle } => {
+                let targets = self.registry.targets_through(handle);
+                if !targets.is_empty() {
+                    self.drain_source(&targets)?;
+                    self.closed.insert(handle, Stamp(monotonic_ns()));
+                }
+                (ticket, Ok(Answer::Done))
+            }
+            Request::Release { ticket, handle } => {
+                self.drain_source(&self.registry.targets_through(handle))?;
+                self.release(handle);
+                let Some(ticket) = ticket else { return Ok(()) };
+                (ticket, Ok(Answer::Done))
+            }
+        };
+        self.node.answer(ticket, answer.unwrap_or_else(Answer::Failed));
+        Ok(())
+    }
+
+    fn register(
+        &mut self,
+        handle: HandleId,
+        caller: Caller,
+        command: Command,
+    ) -> Result<Result<(), Errno>, CoreError> {
+        // Events that came before this call belong to the registration as it was.
+        self.drain_source(&[])?;
+        self.bury_monitors();
+        let monitor = match self.monitors.enrol(caller) {
+            Ok(monitor) => monitor,
+            Err(errno) => {
+                self.observer.say(format_args!("cannot watch over monitor {}: {errno}", caller.tid));
+                return Ok(Err(Errno::ENOMEM));
+            }
+        };
+        let registered = self.driver.register(handle, monitor, Monitors::credentials(caller), command);
+        if registered == Ok(Registered::New) {
+            let key = Key { monitor, target: Tid(command.pid) };
+            self.monitors.hold(monitor);
+            self.watch(key);
+            if let Err(error) = self.source.commit() {
+                self.observer.say(error);
+                self.registry.deregister(key, !EventMask::default());
+                self.unwatch(key);
+                self.monitors.let_go(monitor);
+                return Ok(Err(Errno::EIO));
+            }
+            self.targets.add(key.target);
+        } else {
+            self.monitors.drop_if_unused(monitor.instance);
+        }
+        Ok(registered.map(drop))
+    }
+
+    fn deregister(&mut self, caller: Caller, command: Command) -> Result<Result<(), Errno>, CoreError> {
+        let target = Tid(command.pid);
+        self.drain_source(&[target])?;
+        self.bury_monitors();
+        let Some(monitor) = self.monitors.known(caller) else { return Ok(Err(Errno::EINVAL)) };
+        let result = self.driver.deregister(monitor, command);
+        if result == Ok(Deregistered::Removed) {
+            self.ended(Key { monitor, target });
+        }
+        Ok(result.map(drop))
+    }
+
+    pub(super) fn release(&mut self, handle: HandleId) {
+        self.closed.remove(&handle);
+        for key in self.driver.release(handle) {
+            self.ended(key);
+        }
+    }
+
+    /// What must be undone when a registration has left the registry.
+    fn ended(&mut self, key: Key) {
+        self.outbox.retry_one(&self.monitors, key.monitor.instance);
+        self.outbox.forget(key);
+        self.targets.remove(key.target);
+        self.unwatch(key);
+        self.monitors.let_go(key.monitor);
+    }
+
+    /// The tasks that a registration wants to hear of: the target; and the monitor, whose end, or
+    /// whose process's exec, may end it.
+    fn tasks_of(&self, key: Key) -> [Tid; 3] {
+        let monitor = key.monitor.tid;
+        let leader = self.monitors.tgid(key.monitor.instance).map_or(monitor, Tgid::leader);
+        [key.target, monitor, leader]
+    }
+
+    fn watch(&mut self, key: Key) {
+        for tid in self.tasks_of(key) {
+            self.source.watch(tid);
+        }
+    }
+
+    fn unwatch(&mut self, key: Key) {
+        for tid in self.tasks_of(key) {
+            self.source.unwatch(tid);
+        }
+    }
+
+    /// The monitors' ends: of whole processes by their pidfds, whatever the source missed.
+    pub(super) fn bury_monitors(&mut self) -> bool {
+        let dead = self.monitors.take_exited();
+        for monitor in &dead {
+            self.remove_monitor(*monitor);
+        }
+        !dead.is_empty()
+    }
+
+    pub(super) fn remove_monitor(&mut self, monitor: MonitorId) {
+        for key in self.registry.remove_monitor(monitor) {
+            self.ended(key);
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The device on the running kernel.

@@ -1,0 +1,11 @@
+//! The tests that need the real thing: root, this kernel, and a guest in QEMU. `tests/run` installs
+//! what they need and runs them.
+
+mod device;
+mod guest;
+mod original;
+
+#[path = "guest/selftest.rs"]
+mod guest_selftest;
+#[path = "original/selftest.rs"]
+mod original_selftest;
