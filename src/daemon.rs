@@ -12,7 +12,6 @@ use nix::unistd::geteuid;
 
 use crate::core::{Core, CoreError, Options};
 use crate::driver::Driver;
-use crate::monitors::Monitors;
 use crate::node::fuse::{Ownership, Unmounter};
 use crate::node::mount_point::{MountPoint, PlaceError};
 use crate::node::{FuseNode, NodeGone};
@@ -119,7 +118,6 @@ impl Daemon {
         if !source.check()? {
             observer.say("this kernel cannot filter process events for us: all of them will wake the daemon");
         }
-        let monitors = Monitors::new()?;
         let registry = Arc::new(Registry::new(config.limits));
         let driver = Driver::new(registry.clone(), config.most_open);
         let event = || EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).map(Arc::new);
@@ -130,7 +128,7 @@ impl Daemon {
             .map_err(|error| StartError::Mount { path: place.path().to_owned(), error })?;
         place.mounted()?;
         let unmounter = node.unmounter();
-        let mut core = Core::new(node, source, driver, registry, monitors, observer.clone(), config.options);
+        let mut core = Core::new(node, source, driver, registry, observer.clone(), config.options)?;
         let core = thread::Builder::new().name("kmonitor-core".to_owned()).spawn({
             let (stop, ended) = (stop.clone(), ended.clone());
             move || {

@@ -82,12 +82,14 @@ impl Outbox {
 
     /// Sends what can be sent by now.
     pub fn retry(&mut self, monitors: &Monitors) {
-        if !self.next_try.is_some_and(|at| Instant::now() >= at) {
+        if self.next_try.is_none_or(|at| Instant::now() < at) {
             return;
         }
         let instances: Vec<Instance> = self.waiting.keys().copied().collect();
-        let any_sent =
-            instances.into_iter().fold(false, |any, instance| self.retry_one(monitors, instance) || any);
+        let mut any_sent = false;
+        for instance in instances {
+            any_sent |= self.retry_one(monitors, instance);
+        }
         self.wait = if any_sent { SHORTEST_WAIT } else { (self.wait * 2).min(LONGEST_WAIT) };
         self.next_try = (!self.waiting.is_empty()).then(|| Instant::now() + self.wait);
     }

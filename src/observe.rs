@@ -51,8 +51,8 @@ counters! {
     overflows,
     /// Signals whose si_uid nobody could tell any more.
     uid_unknown,
-    /// Exits that were due and did not come.
-    exits_missing,
+    /// Exits that the source lost, and that were told all the same.
+    exits_recovered,
     /// Log lines that were dropped.
     log_dropped,
 }

@@ -226,9 +226,9 @@ impl Registry {
         }
     }
 
-    /// The targets of all registrations that were made through this open file.
-    pub fn targets_through(&self, handle: HandleId) -> Vec<Tid> {
-        self.by_handle.get(&handle).map_or(Vec::new(), |keys| keys.iter().map(|k| k.target).collect())
+    /// True if any registration was made through this open file.
+    pub fn has_handle(&self, handle: HandleId) -> bool {
+        self.by_handle.contains_key(&handle)
     }
 
     fn remove(&self, key: Key) {

@@ -5,6 +5,10 @@
 //! by the source's uid events, and inherited by a child.
 
 use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use crate::event::{Event, Kind};
 use crate::ids::{Stamp, Tgid, Tid, Uid};
@@ -24,6 +28,10 @@ struct Target {
     living: bool,
     /// Of a living main thread.
     pidfd: Option<PidFd>,
+    /// Its exit was heard of.
+    ended: bool,
+    /// Its exit was told without having been heard of.
+    told: bool,
 }
 
 impl Target {
@@ -31,15 +39,18 @@ impl Target {
         let as_of = Stamp(monotonic_ns());
         let status = procfs::task_status(tid.0).ok();
         let tgid = status.map(|status| Tgid(status.tgid));
-        let pidfd = tgid.filter(|tgid| tgid.leader() == tid).and_then(|tgid| PidFd::open(tgid.0).ok());
+        let main_thread = tgid.filter(|tgid| tgid.leader() == tid);
+        // One that is dead already will not be heard of again.
+        let pidfd = main_thread.and_then(|tgid| PidFd::open(tgid.0).ok()).filter(|pidfd| !pidfd.has_exited());
         Target {
             registrations: 0,
             uid: status.map(|status| Uid(status.real_uid)),
             as_of,
             tgid,
-            // One that is dead already will not be heard of again.
-            living: status.is_some() && !pidfd.as_ref().is_some_and(PidFd::has_exited),
+            living: status.is_some() && (main_thread.is_none() || pidfd.is_some()),
             pidfd,
+            ended: false,
+            told: false,
         }
     }
 
@@ -50,80 +61,128 @@ impl Target {
 }
 
 /// All tasks with registrations for them.
-#[derive(Debug, Default)]
-pub struct Targets(HashMap<Tid, Target>);
+#[derive(Debug)]
+pub struct Targets {
+    targets: HashMap<Tid, Target>,
+    /// Becomes readable when a process among them ends, whatever the source hears.
+    exits: Epoll,
+}
 
 impl Targets {
+    /// Nobody.
+    pub fn new() -> io::Result<Targets> {
+        Ok(Targets { targets: HashMap::new(), exits: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)? })
+    }
+
+    /// Readable while [`due`](Targets::due) has something to tell.
+    pub fn poll_fd(&self) -> BorrowedFd<'_> {
+        self.exits.0.as_fd()
+    }
+
     /// Counts a registration for this task. The source must already hear of its uid changes.
     pub fn add(&mut self, tid: Tid) {
-        self.0.entry(tid).or_insert_with(|| Target::look(tid)).registrations += 1;
+        if let Some(target) = self.targets.get_mut(&tid) {
+            target.registrations += 1;
+        } else {
+            self.set(tid, Target { registrations: 1, ..Target::look(tid) });
+        }
+    }
+
+    fn set(&mut self, tid: Tid, target: Target) {
+        if let Some(pidfd) = &target.pidfd {
+            // Without it the exit comes from the source alone.
+            let _ = self.exits.add(pidfd, EpollEvent::new(EpollFlags::EPOLLIN, tid.0 as u32 as u64));
+        }
+        self.targets.insert(tid, target);
+    }
+
+    /// Processes that have ended and whose exit was not heard of yet.
+    pub fn due(&self) -> Vec<Tid> {
+        let mut events = [EpollEvent::empty(); 64];
+        let count = self.exits.wait(&mut events, EpollTimeout::ZERO).unwrap_or(0);
+        events[..count].iter().map(|event| Tid(event.data() as i32)).collect()
     }
 
     /// Takes one registration back.
     pub fn remove(&mut self, tid: Tid) {
-        if let Some(target) = self.0.get_mut(&tid) {
+        if let Some(target) = self.targets.get_mut(&tid) {
             target.registrations -= 1;
             if target.registrations == 0 {
-                self.0.remove(&tid);
+                self.targets.remove(&tid);
             }
         }
     }
 
     /// Takes note of a changed uid.
     pub fn set_uid(&mut self, tid: Tid, uid: Uid, at: Stamp) {
-        if let Some(target) = self.0.get_mut(&tid)
+        if let Some(target) = self.targets.get_mut(&tid)
             && at > target.as_of
         {
             (target.uid, target.as_of) = (Some(uid), at);
         }
     }
 
-    /// Takes note of an event: births, ends and rebirths of watched tasks.
-    pub fn note(&mut self, event: &Event) {
+    /// Takes note of an event: births, ends and rebirths of watched tasks. False if the event was
+    /// told already.
+    pub fn note(&mut self, event: &Event) -> bool {
         match event.kind {
             Kind::ProcessFork | Kind::ThreadCreate => {
-                let creators = self.0.get(&event.target).and_then(|creator| creator.uid);
-                let Some(child) = self.0.get_mut(&event.subject) else { return };
+                let Some(child) = self.targets.get(&event.subject) else { return true };
                 // A number that was watched before it was born, or has a new owner.
-                *child = Target { registrations: child.registrations, ..Target::look(event.subject) };
-                child.uid = creators.or_else(|| uid_now(event.target)).or(child.uid);
-                child.as_of = event.at;
+                let mut born = Target { registrations: child.registrations, ..Target::look(event.subject) };
+                let creators = self.targets.get(&event.target).and_then(|creator| creator.uid);
+                born.uid = creators.or_else(|| uid_now(event.target)).or(born.uid);
+                born.as_of = event.at;
+                self.set(event.subject, born);
             }
             Kind::ProcessExec => {
-                let Some(target) = self.0.get_mut(&event.target) else { return };
-                if !target.living {
-                    // Its main thread ended and another thread took its place: the uid is that one's.
-                    *target = Target { registrations: target.registrations, ..Target::look(event.target) };
+                // Its main thread ended and another thread took its place: the uid is that one's.
+                if let Some(old) = self.targets.get(&event.target).filter(|target| target.ended) {
+                    let (registrations, uid) = (old.registrations, old.uid);
+                    let new = Target::look(event.target);
+                    self.set(event.target, Target { registrations, uid: new.uid.or(uid), ..new });
                 }
             }
             Kind::ProcessExit | Kind::ThreadExit => {
                 // The exit of a number's former owner may come after the birth of the new one.
-                if let Some(target) = self.0.get_mut(&event.target)
+                if let Some(target) = self.targets.get_mut(&event.target)
                     && event.at >= target.as_of
                 {
                     target.end();
+                    target.ended = true;
+                    return !std::mem::take(&mut target.told);
                 }
             }
         }
+        true
     }
 
     /// The real uid of the event's subject when it happened: of a child or thread, its creator's.
     /// `None` if nobody can tell any more.
     pub fn uid(&self, event: &Event) -> Option<Uid> {
-        let known = self.0.get(&event.target).and_then(|target| target.uid);
+        let known = self.targets.get(&event.target).and_then(|target| target.uid);
         known.or_else(|| uid_now(event.subject))
     }
 
     /// True if the task has ended and its exit was not heard of yet, so that it must come at once:
     /// the kernel lets waiters go a moment before it reports the exit (event-sources fact (e)).
     pub fn exit_is_due(&self, tid: Tid) -> bool {
-        let target = self.0.get(&tid).filter(|target| target.living);
+        let target = self.targets.get(&tid).filter(|target| target.living);
         target.and_then(|target| target.pidfd.as_ref()).is_some_and(PidFd::has_exited)
     }
 
-    /// The exit that was due did not come: it is not waited for again.
-    pub fn give_up_exit(&mut self, tid: Tid) {
-        if let Some(target) = self.0.get_mut(&tid) {
+    /// The exit that is due is told without having been heard of; if it is heard of later, that is
+    /// no news.
+    pub fn told_exit(&mut self, tid: Tid) {
+        if let Some(target) = self.targets.get_mut(&tid) {
+            target.end();
+            target.told = true;
+        }
+    }
+
+    /// This task's end will not be heard of.
+    pub fn ended_unheard(&mut self, tid: Tid) {
+        if let Some(target) = self.targets.get_mut(&tid) {
             target.end();
         }
     }
@@ -133,7 +192,7 @@ impl Targets {
         let others = |(tid, target): &(&Tid, &Target)| {
             target.living && target.tgid == Some(tgid) && **tid != tgid.leader()
         };
-        self.0.iter().filter(others).map(|(tid, _)| *tid).collect()
+        self.targets.iter().filter(others).map(|(tid, _)| *tid).collect()
     }
 }
 

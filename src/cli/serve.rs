@@ -11,7 +11,6 @@ use super::Failure;
 use super::signals::{News, Signals};
 
 pub fn serve(config: &Config) -> Result<ExitCode, Failure> {
-    let failure = |error| Failure::new(1, error);
     let signals = Signals::block(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1])
         .map_err(|errno| Failure::new(1, errno))?;
     let daemon = Daemon::start(config).map_err(|error| Failure::new(1, error))?;
@@ -19,13 +18,11 @@ pub fn serve(config: &Config) -> Result<ExitCode, Failure> {
     // Whoever started us may have gone away or closed our output; we serve all the same.
     let _ = writeln!(std::io::stdout(), "kmonitor: ready: {}", config.path.display());
     let _ = sd_notify::notify(&[NotifyState::Ready]);
-    loop {
-        match signals.wait(Some(daemon.ended())).map_err(|errno| Failure::new(1, errno))? {
-            News::Signal(Signal::SIGUSR1) => eprintln!("kmonitor: {}", daemon.counters()),
-            News::Signal(_) | News::Readable => break,
-        }
+    let next = || signals.wait(Some(daemon.ended())).map_err(|errno| Failure::new(1, errno));
+    while let News::Signal(Signal::SIGUSR1) = next()? {
+        eprintln!("kmonitor: {}", daemon.counters());
     }
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
-    daemon.stop().map_err(|error| failure(Box::new(error)))?;
+    daemon.stop().map_err(|error| Failure::new(1, error))?;
     Ok(ExitCode::SUCCESS)
 }

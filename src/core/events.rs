@@ -6,11 +6,12 @@ use nix::poll::{PollFd, PollFlags};
 
 use crate::abi::EventMask;
 use crate::event::{Event, Input, Kind};
-use crate::ids::{Signal, Uid};
+use crate::ids::{Signal, Stamp, Tgid, Tid, Uid};
 use crate::node::Node;
 use crate::notify::siginfo;
 use crate::registry::Key;
 use crate::source::Source;
+use crate::sys::clock::monotonic_ns;
 
 use super::{CLOSE_BEFORE_EXEC, Core, CoreError, EXIT_AFTER_EXEC, RELEASE_AFTER_EXEC, wait};
 
@@ -19,7 +20,9 @@ impl<N: Node, S: Source> Core<N, S> {
         match input {
             Input::Event(event) => {
                 self.observer.counters.events.add();
-                self.targets.note(&event);
+                if !self.targets.note(&event) {
+                    return Ok(());
+                }
                 if event.kind == Kind::ProcessExec {
                     self.exec(&event)?;
                 }
@@ -39,6 +42,17 @@ impl<N: Node, S: Source> Core<N, S> {
                 self.observer.say("the kernel dropped process events: its queue for us was full");
             }
         }
+        Ok(())
+    }
+
+    /// The exit of a process that has ended, and of which the source says nothing.
+    pub(super) fn tell_lost_exit(&mut self, target: Tid) -> Result<(), CoreError> {
+        self.observer.counters.exits_recovered.add();
+        let at = Stamp(monotonic_ns());
+        let tgid = Tgid(target.0);
+        let kind = Kind::ProcessExit;
+        self.hear(Input::Event(Event { kind, target, subject: target, tgid, killed_by: None, at }))?;
+        self.targets.told_exit(target);
         Ok(())
     }
 
@@ -94,7 +108,7 @@ impl<N: Node, S: Source> Core<N, S> {
             }
         }
         // The thread that made the exec has the process's id now, and its own is never reported.
-        due.into_iter().for_each(|tid| self.targets.give_up_exit(tid));
+        due.into_iter().for_each(|tid| self.targets.ended_unheard(tid));
         Ok(())
     }
 

@@ -14,6 +14,7 @@ mod events;
 mod requests;
 
 use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,7 +24,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::driver::Driver;
 use crate::event::{Event, Input};
-use crate::ids::{HandleId, Stamp, Tid};
+use crate::ids::{HandleId, Stamp};
 use crate::monitors::Monitors;
 use crate::node::{Node, NodeGone, Request};
 use crate::notify::Outbox;
@@ -96,24 +97,23 @@ impl<N: Node, S: Source> Core<N, S> {
         source: S,
         driver: Driver,
         registry: Arc<Registry>,
-        monitors: Monitors,
         observer: Observer,
         options: Options,
-    ) -> Core<N, S> {
-        Core {
+    ) -> io::Result<Core<N, S>> {
+        Ok(Core {
             node,
             source,
             driver,
             registry,
-            monitors,
-            targets: Targets::default(),
+            monitors: Monitors::new()?,
+            targets: Targets::new()?,
             outbox: Outbox::new(observer.clone()),
             waiting: VecDeque::new(),
             held: VecDeque::new(),
             closed: HashMap::new(),
             observer,
             options,
-        }
+        })
     }
 
     /// Serves until `stop` is readable.
@@ -132,7 +132,8 @@ impl<N: Node, S: Source> Core<N, S> {
         let retry = self.outbox.next_try().map(|at| at.saturating_duration_since(Instant::now()));
         let timeout = [idle, retry].into_iter().flatten().min();
         let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
-        let mut fds = vec![readable(stop), readable(self.node.poll_fd()), readable(self.monitors.poll_fd())];
+        let always = [stop, self.node.poll_fd(), self.monitors.poll_fd(), self.targets.poll_fd()];
+        let mut fds: Vec<_> = always.into_iter().map(readable).collect();
         fds.extend(self.source.poll_fd().map(readable));
         wait(&mut fds, timeout)?;
         Ok(fds[0].any().unwrap_or(false))
@@ -152,7 +153,7 @@ impl<N: Node, S: Source> Core<N, S> {
                 self.serve(request)?;
                 busy = true;
             }
-            busy |= self.bury_monitors();
+            busy |= self.hear_due_exits()? || self.bury_monitors();
             self.outbox.retry(&self.monitors);
             if !busy {
                 return Ok(());
@@ -179,24 +180,34 @@ impl<N: Node, S: Source> Core<N, S> {
         Ok(())
     }
 
-    /// Handles every event that was queued when this was called, and waits a moment for the exits of
-    /// `dying` targets whose waiters the kernel may have let go before it reported them.
-    fn drain_source(&mut self, dying: &[Tid]) -> Result<(), CoreError> {
+    /// Handles every event that was queued when this was called, and every exit that has happened.
+    fn drain_source(&mut self) -> Result<(), CoreError> {
         self.drain_queue()?;
+        while self.hear_due_exits()? {}
+        Ok(())
+    }
+
+    /// Waits a moment for the exits of targets that have ended: the kernel lets waiters go before it
+    /// reports them. An exit that does not come was lost, and is told all the same. False if none was
+    /// due.
+    fn hear_due_exits(&mut self) -> Result<bool, CoreError> {
+        let due = self.targets.due();
         let deadline = Instant::now() + DUE_EXIT;
-        for target in dying {
+        for target in &due {
             while self.targets.exit_is_due(*target) {
                 let left = deadline.saturating_duration_since(Instant::now());
-                let Some(source) = self.source.poll_fd() else { return Ok(()) };
-                if !wait(&mut [PollFd::new(source, PollFlags::POLLIN)], Some(left))? && left.is_zero() {
-                    self.targets.give_up_exit(*target);
-                    self.observer.counters.exits_missing.add();
-                    break;
+                let ready = match self.source.poll_fd() {
+                    Some(source) => wait(&mut [PollFd::new(source, PollFlags::POLLIN)], Some(left))?,
+                    None => false,
+                };
+                if ready {
+                    self.drain_queue()?;
+                } else if left.is_zero() {
+                    self.tell_lost_exit(*target)?;
                 }
-                self.drain_queue()?;
             }
         }
-        Ok(())
+        Ok(!due.is_empty())
     }
 
     /// The queue is first in, first out, so an event that is younger than this call ends it.

@@ -26,15 +26,14 @@ impl<N: Node, S: Source> Core<N, S> {
                 (ticket, result.map(|()| Answer::Done))
             }
             Request::Close { ticket, handle } => {
-                let targets = self.registry.targets_through(handle);
-                if !targets.is_empty() {
-                    self.drain_source(&targets)?;
+                if self.registry.has_handle(handle) {
+                    self.drain_source()?;
                     self.closed.insert(handle, Stamp(monotonic_ns()));
                 }
                 (ticket, Ok(Answer::Done))
             }
             Request::Release { ticket, handle } => {
-                self.drain_source(&self.registry.targets_through(handle))?;
+                self.drain_source()?;
                 self.release(handle);
                 let Some(ticket) = ticket else { return Ok(()) };
                 (ticket, Ok(Answer::Done))
@@ -51,7 +50,7 @@ impl<N: Node, S: Source> Core<N, S> {
         command: Command,
     ) -> Result<Result<(), Errno>, CoreError> {
         // Events that came before this call belong to the registration as it was.
-        self.drain_source(&[])?;
+        self.drain_source()?;
         self.bury_monitors();
         let monitor = match self.monitors.enrol(caller) {
             Ok(monitor) => monitor,
@@ -81,7 +80,7 @@ impl<N: Node, S: Source> Core<N, S> {
 
     fn deregister(&mut self, caller: Caller, command: Command) -> Result<Result<(), Errno>, CoreError> {
         let target = Tid(command.pid);
-        self.drain_source(&[target])?;
+        self.drain_source()?;
         self.bury_monitors();
         let Some(monitor) = self.monitors.known(caller) else { return Ok(Err(Errno::EINVAL)) };
         let result = self.driver.deregister(monitor, command);

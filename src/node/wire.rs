@@ -8,8 +8,8 @@ use nix::errno::Errno;
 use nix::sys::uio::writev;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// The smallest buffer that the kernel lets a reader use.
-pub const READ_BUFFER: usize = 8192;
+/// Room for the largest request: an ioctl whose command encodes the largest size, 16383 bytes.
+pub const READ_BUFFER: usize = 32768;
 
 /// Operations. Those that are not named are answered with ENOSYS.
 pub mod op {
