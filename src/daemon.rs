@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -12,9 +12,7 @@ use nix::unistd::geteuid;
 
 use crate::core::{Core, CoreError, Options};
 use crate::driver::Driver;
-use crate::node::fuse::{Ownership, Unmounter};
-use crate::node::mount_point::{MountPoint, PlaceError};
-use crate::node::{FuseNode, NodeGone};
+use crate::node::{self, Carrier, NodeGone, Ownership, Place, PlaceError, Served};
 use crate::observe::{Counters, Observer};
 use crate::registry::{Limits, Registry};
 use crate::source::{ProcConnector, SourceError};
@@ -24,6 +22,8 @@ use crate::source::{ProcConnector, SourceError};
 pub struct Config {
     /// Where the node is.
     pub path: PathBuf,
+    /// What carries it.
+    pub carrier: Carrier,
     /// Who may open it.
     pub ownership: Ownership,
     /// How many registrations there may be.
@@ -39,6 +39,7 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             path: PathBuf::from("/dev/kmonitor"),
+            carrier: Carrier::Auto,
             ownership: Ownership { mode: 0o600, uid: 0, gid: 0 },
             limits: Limits::default(),
             most_open: 1 << 16,
@@ -53,31 +54,16 @@ pub enum StartError {
     /// Not root.
     #[error("must run as root, to mount the node, to hear of all processes and to signal monitors: try sudo")]
     NotRoot,
-    /// No FUSE.
-    #[error("the kernel offers no FUSE ({path} is missing): load it with `modprobe fuse`; in a container, pass the device in (--device /dev/fuse)", path = FUSE_DEVICE)]
-    NoFuse,
     /// The node's place.
     #[error(transparent)]
     Place(#[from] PlaceError),
     /// The events.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// The mount.
-    #[error(
-        "cannot mount the node over {path}: {error} (in a container, mounting needs --privileged, or --cap-add SYS_ADMIN --device /dev/fuse)"
-    )]
-    Mount {
-        /// Where.
-        path: PathBuf,
-        /// Why not.
-        error: io::Error,
-    },
     /// A resource of our own.
     #[error("cannot start: {0}")]
     Resources(#[from] io::Error),
 }
-
-const FUSE_DEVICE: &str = "/dev/fuse";
 
 /// Why the daemon ended without being asked to.
 #[derive(Debug, thiserror::Error)]
@@ -95,8 +81,8 @@ pub enum EndError {
 
 /// A daemon in service. Dropping it takes it down.
 pub struct Daemon {
-    place: Option<MountPoint>,
-    unmounter: Option<Unmounter>,
+    place: Place,
+    carrier: String,
     core: Option<JoinHandle<Result<(), CoreError>>>,
     stop: Arc<EventFd>,
     ended: Arc<EventFd>,
@@ -110,9 +96,6 @@ impl Daemon {
         if !geteuid().is_root() {
             return Err(StartError::NotRoot);
         }
-        if !Path::new(FUSE_DEVICE).exists() {
-            return Err(StartError::NoFuse);
-        }
         let (observer, log) = Observer::start()?;
         let mut source = ProcConnector::new();
         if !source.check()? {
@@ -123,11 +106,7 @@ impl Daemon {
         let event = || EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).map(Arc::new);
         let (stop, ended) = (event().map_err(io::Error::from)?, event().map_err(io::Error::from)?);
 
-        let mut place = MountPoint::prepare(&config.path)?;
-        let mut node = FuseNode::mount(place.path(), config.ownership)
-            .map_err(|error| StartError::Mount { path: place.path().to_owned(), error })?;
-        place.mounted()?;
-        let unmounter = node.unmounter();
+        let Served { node, place, carrier } = node::serve(&config.path, config.ownership, config.carrier)?;
         let mut core = Core::new(node, source, driver, registry, observer.clone(), config.options)?;
         let core = thread::Builder::new().name("kmonitor-core".to_owned()).spawn({
             let (stop, ended) = (stop.clone(), ended.clone());
@@ -136,20 +115,17 @@ impl Daemon {
                 core.run(stop.as_fd())
             }
         })?;
-        Ok(Daemon {
-            place: Some(place),
-            unmounter: Some(unmounter),
-            core: Some(core),
-            stop,
-            ended,
-            observer,
-            log: Some(log),
-        })
+        Ok(Daemon { place, carrier, core: Some(core), stop, ended, observer, log: Some(log) })
     }
 
     /// Readable once the daemon has ended by itself, which [`Daemon::stop`] explains.
     pub fn ended(&self) -> BorrowedFd<'_> {
         self.ended.as_fd()
+    }
+
+    /// What carries the node, and why that.
+    pub fn carrier(&self) -> &str {
+        &self.carrier
     }
 
     /// What the daemon has done so far.
@@ -175,11 +151,7 @@ impl Daemon {
 
     fn take_down(&mut self) -> Result<(), EndError> {
         let by_itself = self.core.as_ref().is_some_and(JoinHandle::is_finished);
-        // Fails while clients have the node open; then it is detached.
-        if let Some(unmounter) = self.unmounter.take() {
-            let _ = unmounter.unmount();
-        }
-        let cleared = self.place.take().map_or(Ok(()), MountPoint::clear);
+        let withdrawn = self.place.withdraw();
         let _ = self.stop.write(1);
         let ended = self.core.take().map_or(Ok(Ok(())), JoinHandle::join);
         // The log ends with its last observer.
@@ -192,7 +164,8 @@ impl Daemon {
             Err(CoreError::Node(NodeGone::Removed)) if !by_itself => {}
             other => other?,
         }
-        Ok(cleared?)
+        withdrawn?;
+        Ok(self.place.clear()?)
     }
 }
 

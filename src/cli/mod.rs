@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use kmonitor::core::Options;
 use kmonitor::daemon::Config;
-use kmonitor::node::fuse::Ownership;
+use kmonitor::node::{Carrier, Ownership};
 use kmonitor::registry::Limits;
 use nix::unistd::{Group, User};
 
@@ -48,6 +48,10 @@ struct ServeOptions {
     /// Where the device is
     #[arg(long, value_name = "FILE", default_value = "/dev/kmonitor")]
     path: PathBuf,
+    /// What carries the device: cuse (a character device), fuse (a mounted file), or auto (cuse where
+    /// the kernel has it)
+    #[arg(long, value_name = "CARRIER", default_value = "auto", value_parser = carrier)]
+    node: Carrier,
     /// Permission bits of the device, in octal
     #[arg(long, value_name = "MODE", default_value = "600", value_parser = mode)]
     mode: u32,
@@ -76,11 +80,21 @@ impl ServeOptions {
     fn config(self) -> Config {
         Config {
             path: self.path,
+            carrier: self.node,
             ownership: Ownership { mode: self.mode, uid: self.owner, gid: self.group },
             limits: Limits { total: self.max_registrations, per_monitor: self.max_per_monitor },
             most_open: self.max_open,
             options: Options { abort_events: self.abort_events },
         }
+    }
+}
+
+fn carrier(text: &str) -> Result<Carrier, String> {
+    match text {
+        "auto" => Ok(Carrier::Auto),
+        "cuse" => Ok(Carrier::Cuse),
+        "fuse" => Ok(Carrier::Fuse),
+        _ => Err("it is auto, cuse or fuse".to_owned()),
     }
 }
 

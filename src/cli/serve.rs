@@ -15,6 +15,7 @@ pub fn serve(config: &Config) -> Result<ExitCode, Failure> {
         .map_err(|errno| Failure::new(1, errno))?;
     let daemon = Daemon::start(config).map_err(|error| Failure::new(1, error))?;
     daemon.raise_descriptor_limit();
+    eprintln!("kmonitor: the device is {}", daemon.carrier());
     // Whoever started us may have gone away or closed our output; we serve all the same.
     let _ = writeln!(std::io::stdout(), "kmonitor: ready: {}", config.path.display());
     let _ = sd_notify::notify(&[NotifyState::Ready]);

@@ -6,8 +6,8 @@ use nix::poll::{PollFd, PollFlags};
 
 use crate::abi::EventMask;
 use crate::event::{Event, Input, Kind};
-use crate::ids::{Signal, Stamp, Tgid, Tid, Uid};
-use crate::node::Node;
+use crate::ids::{HandleId, Signal, Stamp, Tgid, Tid, Uid};
+use crate::node::{Answer, Node, Request};
 use crate::notify::siginfo;
 use crate::registry::Key;
 use crate::source::Source;
@@ -67,15 +67,16 @@ impl<N: Node, S: Source> Core<N, S> {
             self.remove_monitor(monitor);
         }
         let deadline = Instant::now() + RELEASE_AFTER_EXEC;
-        while self.may_have_closed_itself(event) {
+        loop {
+            let closing = self.files_closed_by(event);
             self.take_requests()?;
+            self.release_early(&closing);
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || !self.may_have_closed_itself(event) {
-                break;
+            if left.is_zero() || self.files_closed_by(event).is_empty() {
+                return Ok(());
             }
             wait(&mut [PollFd::new(self.node.poll_fd(), PollFlags::POLLIN)], Some(left))?;
         }
-        Ok(())
     }
 
     /// The kernel reports the end of a thread a moment after it has let the exec go on that waited
@@ -112,14 +113,34 @@ impl<N: Node, S: Source> Core<N, S> {
         Ok(())
     }
 
-    fn may_have_closed_itself(&self, exec: &Event) -> bool {
+    /// The open files through which a process watches itself, and which its exec may have closed.
+    fn files_closed_by(&self, exec: &Event) -> Vec<HandleId> {
         let recent = exec.at.0.saturating_sub(CLOSE_BEFORE_EXEC.as_nanos() as u64);
-        let mut found = false;
+        let may_be_closed = |handle: &HandleId| {
+            !self.node.tells_closes() || self.closed.get(handle).is_some_and(|at| at.0 > recent)
+        };
+        let mut files = Vec::new();
         self.registry.for_each_match(exec.target, exec.kind.bit(), |registration| {
-            found |= self.monitors.tgid(registration.monitor.instance) == Some(exec.tgid)
-                && registration.handles().iter().any(|h| self.closed.get(h).is_some_and(|at| at.0 > recent));
+            if self.monitors.tgid(registration.monitor.instance) == Some(exec.tgid) {
+                files.extend(registration.handles().iter().copied().filter(may_be_closed));
+            }
         });
-        found
+        files
+    }
+
+    /// Applies the releases of these files before their turn; those who wait for one are answered.
+    fn release_early(&mut self, files: &[HandleId]) {
+        for request in std::mem::take(&mut self.waiting) {
+            match request {
+                Request::Release { ticket, handle } if files.contains(&handle) => {
+                    self.release(handle);
+                    if let Some(ticket) = ticket {
+                        self.node.answer(ticket, Answer::Done);
+                    }
+                }
+                other => self.waiting.push_back(other),
+            }
+        }
     }
 
     /// Signals an event to everybody who wants it.

@@ -13,17 +13,16 @@ use fuser::{
     Config, Filesystem, InitFlags, KernelConfig, MountOption, Session, SessionACL, SessionUnmounter,
 };
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
-use nix::unistd::{Pid, read};
+use nix::unistd::Pid;
 use zerocopy::IntoBytes;
 
 use crate::abi::COMMAND_SIZE;
-use crate::ids::{HandleId, Tid, Uid};
+use crate::ids::{HandleId, Tid};
 
-use super::wire::{self, Attr, AttrOut, GetxattrIn, HandleIn, InHeader, IoctlIn, IoctlOut, OpenIn, OpenOut};
-use super::wire::{SetattrIn, fattr, op};
-use super::{Answer, Caller, Node, NodeGone, Request, Ticket};
+use super::channel::{self, Channel, Taken};
+use super::wire::{self, Attr, AttrOut, GetxattrIn, InHeader, IoctlIn, OpenIn, SetattrIn, fattr, op};
+use super::{Answer, Node, NodeGone, Ownership, Request, Ticket};
 
 /// The source of the mount in `/proc/self/mountinfo`, by which it is known as ours.
 pub const MOUNT_SOURCE: &str = "kmonitor";
@@ -46,17 +45,6 @@ const FILE_ATTRIBUTE_COMMANDS: [u32; 4] = [
     nix::request_code_write!(b'X', 32, 28) as u32,
 ];
 
-/// Who owns the node, and who may open it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ownership {
-    /// Permission bits.
-    pub mode: u32,
-    /// Owner.
-    pub uid: u32,
-    /// Group.
-    pub gid: u32,
-}
-
 /// What fuser does for us ends with the INIT negotiation.
 struct Negotiation;
 
@@ -73,9 +61,8 @@ impl Filesystem for Negotiation {
 /// A mounted FUSE node. Dropping it cuts the connection; the mount itself is its mount point's to
 /// take away.
 pub struct FuseNode {
-    session: Session<Negotiation>,
+    channel: Channel<Session<Negotiation>>,
     attr: Attr,
-    buffer: Box<[u8; wire::READ_BUFFER]>,
 }
 
 impl FuseNode {
@@ -91,8 +78,6 @@ impl FuseNode {
             MountOption::NoExec,
         ];
         let session = Session::new(Negotiation, path, &config)?;
-        let flags = OFlag::from_bits_retain(fcntl(session.as_fd(), FcntlArg::F_GETFL)?);
-        fcntl(session.as_fd(), FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let (seconds, nanoseconds) = (now.as_secs(), now.subsec_nanos());
         let attr = Attr {
@@ -110,12 +95,13 @@ impl FuseNode {
             ctimensec: nanoseconds,
             ..Attr::default()
         };
-        Ok(FuseNode { session, attr, buffer: Box::new([0; wire::READ_BUFFER]) })
+        let channel = Channel::new(session, wire::FOPEN_DIRECT_IO | wire::FOPEN_NONSEEKABLE)?;
+        Ok(FuseNode { channel, attr })
     }
 
     /// What takes the mount away; the node itself goes to the core thread.
     pub fn unmounter(&mut self) -> Unmounter {
-        Unmounter(self.session.unmount_callable())
+        Unmounter(self.channel.device().unmount_callable())
     }
 }
 
@@ -131,28 +117,22 @@ impl Unmounter {
 }
 
 /// One frame: a request for the reader, or `None` if it needs none. An error is its answer.
-fn take(
-    device: &impl AsFd,
-    attr: &mut Attr,
-    header: &InHeader,
-    body: &[u8],
-) -> Result<Option<Request>, Errno> {
+fn take(device: &impl AsFd, attr: &mut Attr, header: &InHeader, body: &[u8]) -> Taken {
     let unique = header.unique;
-    let ticket = Ticket { unique, ioctl: header.opcode == op::IOCTL };
+    let ticket = channel::ticket(header);
     match header.opcode {
         op::OPEN => {
             let (open, _) = wire::argument::<OpenIn>(body).ok_or(Errno::EIO)?;
-            // A device without direct I/O; and a caller outside our pid namespace has no id
-            // that we could signal.
+            // A device without direct I/O.
             if open.flags & libc::O_DIRECT as u32 != 0 {
                 return Err(Errno::EINVAL);
             }
-            caller(header)?;
+            channel::caller(header)?;
             return Ok(Some(Request::Open { ticket }));
         }
         op::IOCTL => {
             let (ioctl, data) = wire::argument::<IoctlIn>(body).ok_or(Errno::EIO)?;
-            let caller = caller(header)?;
+            let caller = channel::caller(header)?;
             return Ok(Some(Request::Ioctl {
                 ticket,
                 handle: HandleId(ioctl.fh),
@@ -161,15 +141,12 @@ fn take(
                 argument: argument_bytes(&ioctl, data, caller.tid),
             }));
         }
-        op::FLUSH => {
-            let (flush, _) = wire::argument::<HandleIn>(body).ok_or(Errno::EIO)?;
-            return Ok(Some(Request::Close { ticket, handle: HandleId(flush.fh) }));
-        }
+        op::FLUSH => return Ok(Some(Request::Close { ticket, handle: channel::handle(body)? })),
         op::RELEASE => {
-            let (release, _) = wire::argument::<HandleIn>(body).ok_or(Errno::EIO)?;
+            let handle = channel::handle(body)?;
             // close() has not waited for this, so the answer may precede the handling.
             wire::reply(device, unique, Ok(&[]));
-            return Ok(Some(Request::Release { ticket: None, handle: HandleId(release.fh) }));
+            return Ok(Some(Request::Release { ticket: None, handle }));
         }
         op::FORGET | op::BATCH_FORGET | op::INTERRUPT => {}
         op::GETATTR => reply_attr(device, attr, unique),
@@ -220,14 +197,6 @@ fn change_attr(attr: &mut Attr, change: &SetattrIn) -> Result<(), Errno> {
     Ok(())
 }
 
-/// The calling task. EPERM for one outside our pid namespace, which the kernel calls 0.
-fn caller(header: &InHeader) -> Result<Caller, Errno> {
-    match i32::try_from(header.pid) {
-        Ok(pid) if pid > 0 => Ok(Caller { tid: Tid(pid), uid: Uid(header.uid) }),
-        _ => Err(Errno::EPERM),
-    }
-}
-
 /// The 12 bytes at the argument pointer, whatever the command says about its own size and direction
 /// (fact 9). The kernel fetched them for a command that writes that much; else we look ourselves.
 fn argument_bytes(ioctl: &IoctlIn, data: &[u8], tid: Tid) -> Result<[u8; COMMAND_SIZE], Errno> {
@@ -249,38 +218,19 @@ fn argument_bytes(ioctl: &IoctlIn, data: &[u8], tid: Tid) -> Result<[u8; COMMAND
 
 impl Node for FuseNode {
     fn poll_fd(&self) -> BorrowedFd<'_> {
-        self.session.as_fd()
+        self.channel.poll_fd()
     }
 
     fn next(&mut self) -> Result<Option<Request>, NodeGone> {
-        loop {
-            let len = match read(&self.session, self.buffer.as_mut_slice()) {
-                Ok(len) => len,
-                Err(Errno::EAGAIN) => return Ok(None),
-                // A signal; or a request that was withdrawn while we read it.
-                Err(Errno::EINTR | Errno::ENOENT) => continue,
-                Err(Errno::ENODEV) => return Err(NodeGone::Removed),
-                Err(errno) => return Err(NodeGone::Unreadable(errno)),
-            };
-            let Some((header, body)) = wire::parse(&self.buffer[..len]) else { continue };
-            match take(&self.session, &mut self.attr, &header, body) {
-                Ok(None) => {}
-                Ok(request) => return Ok(request),
-                Err(errno) => wire::reply(&self.session, header.unique, Err(errno)),
-            }
-        }
+        let attr = &mut self.attr;
+        self.channel.next(|device, header, body| take(device, attr, header, body))
     }
 
     fn answer(&mut self, ticket: Ticket, answer: Answer) {
-        let reply = |result: Result<&[u8], Errno>| wire::reply(&self.session, ticket.unique, result);
-        match answer {
-            Answer::Opened(handle) => {
-                let open_flags = wire::FOPEN_DIRECT_IO | wire::FOPEN_NONSEEKABLE;
-                reply(Ok(OpenOut { fh: handle.0, open_flags, backing_id: 0 }.as_bytes()));
-            }
-            Answer::Done if ticket.ioctl => reply(Ok(IoctlOut::default().as_bytes())),
-            Answer::Done => reply(Ok(&[])),
-            Answer::Failed(errno) => reply(Err(errno)),
-        }
+        self.channel.answer(ticket, answer);
+    }
+
+    fn tells_closes(&self) -> bool {
+        true
     }
 }

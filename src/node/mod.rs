@@ -13,11 +13,15 @@
 //!
 //! The reader may rely on nothing else; above all not on which carrier serves.
 
-pub mod fuse;
-pub mod mount_point;
+mod channel;
+mod cuse;
+mod device_node;
+mod fuse;
+mod mount_point;
+mod place;
 mod wire;
 
-pub use fuse::FuseNode;
+pub use place::{Carrier, Place, PlaceError, Served, serve};
 
 use std::os::fd::BorrowedFd;
 
@@ -66,7 +70,7 @@ pub enum Request {
         /// The 12 bytes at the argument pointer; the error if they cannot be read (fact 9).
         argument: Result<[u8; COMMAND_SIZE], Errno>,
     },
-    /// `close(2)` of one descriptor, which may or may not be the last. Its caller waits.
+    /// `close(2)` of one descriptor, which may or may not be the last. Not every carrier tells it.
     Close {
         /// Whom to answer.
         ticket: Ticket,
@@ -93,6 +97,17 @@ pub enum Answer {
     Failed(Errno),
 }
 
+/// Who owns the node, and who may open it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ownership {
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
 /// A node in service. All its methods belong to one thread.
 pub trait Node {
     /// What to poll for reading.
@@ -103,6 +118,27 @@ pub trait Node {
 
     /// Answers a request.
     fn answer(&mut self, ticket: Ticket, answer: Answer);
+
+    /// True if a [`Request::Close`] precedes every release.
+    fn tells_closes(&self) -> bool;
+}
+
+impl<N: Node + ?Sized> Node for Box<N> {
+    fn poll_fd(&self) -> BorrowedFd<'_> {
+        (**self).poll_fd()
+    }
+
+    fn next(&mut self) -> Result<Option<Request>, NodeGone> {
+        (**self).next()
+    }
+
+    fn answer(&mut self, ticket: Ticket, answer: Answer) {
+        (**self).answer(ticket, answer);
+    }
+
+    fn tells_closes(&self) -> bool {
+        (**self).tells_closes()
+    }
 }
 
 /// The node is served no longer.

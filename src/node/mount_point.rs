@@ -15,45 +15,13 @@ use nix::mount::{MntFlags, umount2};
 use crate::sys::procfs::{self, Mount};
 
 use super::fuse::MOUNT_SOURCE;
+use super::place::{PlaceError, io_error};
 
 /// What our file says while no mount covers it, and how a later start knows it as ours.
 const MARKER: &str = "kmonitor is not running: start it with `kmonitor serve`\n";
 
 /// How long the server of a mount may take to answer before it counts as stopped.
 const ANSWER: Duration = Duration::from_secs(2);
-
-/// Why a node cannot be put at a path. Each is a sentence with the remedy.
-#[derive(Debug, thiserror::Error)]
-pub enum PlaceError {
-    /// Another daemon serves it.
-    #[error(
-        "{0} is already served by another kmonitor: use that one, or stop it first, or choose another --path"
-    )]
-    Served(PathBuf),
-    /// A mount of ours is there, and its daemon does not answer.
-    #[error(
-        "{0} is a kmonitor mount whose daemon does not answer: continue or kill that daemon (is it stopped?), then try again"
-    )]
-    Unresponsive(PathBuf),
-    /// The path is taken.
-    #[error("{path} exists and is not kmonitor's ({what}): remove it, or choose another place with --path")]
-    NotOurs {
-        /// The path.
-        path: PathBuf,
-        /// What is there.
-        what: &'static str,
-    },
-    /// A system call failed.
-    #[error("cannot {action} {path}: {error}")]
-    Io {
-        /// What we wanted.
-        action: &'static str,
-        /// Of which file.
-        path: PathBuf,
-        /// Why not.
-        error: io::Error,
-    },
-}
 
 /// A file that is ours to mount over, and locked against other daemons.
 #[derive(Debug)]
@@ -83,6 +51,16 @@ impl MountPoint {
                 return Ok(MountPoint { path, lock, remove, mounted: None });
             }
         }
+    }
+
+    /// Takes away what a FUSE node of ours has left at the path, so that something else can be there.
+    pub fn clear_leftover(path: &Path) -> Result<(), PlaceError> {
+        clear_mount(path)?;
+        let is_file = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file());
+        if is_file && examine(path).is_ok_and(|found| found.is_some_and(|(_, ours)| ours)) {
+            MountPoint::prepare(path)?.clear()?;
+        }
+        Ok(())
     }
 
     /// Where it is.
@@ -234,9 +212,4 @@ fn is_at(file: &File, path: &Path) -> bool {
         (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
         _ => false,
     }
-}
-
-fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PlaceError {
-    let path = path.to_owned();
-    move |error| PlaceError::Io { action, path, error }
 }

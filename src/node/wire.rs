@@ -29,6 +29,7 @@ pub mod op {
     pub const IOCTL: u32 = 39;
     pub const BATCH_FORGET: u32 = 42;
     pub const FALLOCATE: u32 = 43;
+    pub const CUSE_INIT: u32 = 4096;
 }
 
 /// `struct fuse_in_header`
@@ -106,6 +107,46 @@ pub struct IoctlOut {
     pub in_iovs: u32,
     pub out_iovs: u32,
 }
+
+/// `FUSE_IOCTL_RETRY`: fetch what the vectors of the reply name, and ask again.
+pub const IOCTL_RETRY: u32 = 1 << 2;
+
+/// `struct fuse_ioctl_iovec`
+#[derive(Clone, Copy, Debug, IntoBytes, Immutable)]
+#[repr(C)]
+pub struct IoctlVector {
+    pub base: u64,
+    pub len: u64,
+}
+
+/// `struct cuse_init_in`
+#[derive(Clone, Copy, Debug, FromBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct CuseInitIn {
+    pub major: u32,
+    pub minor: u32,
+    pub unused: u32,
+    pub flags: u32,
+}
+
+/// `struct cuse_init_out`
+#[derive(Clone, Copy, Debug, Default, IntoBytes, Immutable)]
+#[repr(C)]
+pub struct CuseInitOut {
+    pub major: u32,
+    pub minor: u32,
+    pub unused: u32,
+    pub flags: u32,
+    pub max_read: u32,
+    pub max_write: u32,
+    /// 0: the kernel chooses.
+    pub dev_major: u32,
+    pub dev_minor: u32,
+    pub spare: [u32; 10],
+}
+
+/// `CUSE_UNRESTRICTED_IOCTL`: the server says what an ioctl reads, whatever its number says.
+pub const CUSE_UNRESTRICTED_IOCTL: u32 = 1 << 0;
 
 /// `struct fuse_attr`
 #[derive(Clone, Copy, Debug, Default, IntoBytes, Immutable)]
@@ -223,6 +264,9 @@ mod tests {
         assert_eq!(size_of::<OpenOut>(), 16);
         assert_eq!(size_of::<IoctlIn>(), 32);
         assert_eq!(size_of::<IoctlOut>(), 16);
+        assert_eq!(size_of::<IoctlVector>(), 16);
+        assert_eq!(size_of::<CuseInitIn>(), 16);
+        assert_eq!(size_of::<CuseInitOut>(), 72);
         assert_eq!(size_of::<AttrOut>(), 104);
         assert_eq!(size_of::<SetattrIn>(), 88);
     }

@@ -1,0 +1,110 @@
+//! The place of a CUSE device: its node in /dev, which devtmpfs makes, or we where there is none.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::sys::stat::{Mode, SFlag, mknod};
+
+use super::Ownership;
+use super::place::{PlaceError, io_error};
+
+/// The first of the two ranges of major numbers that the kernel gives out by itself.
+const FIRST_DYNAMIC_MAJOR: u64 = 234;
+
+/// How long udev may take to apply its own rules to a new device.
+const UDEV: Duration = Duration::from_secs(2);
+
+/// The node of a device that is being served.
+#[derive(Debug)]
+pub struct DeviceNode {
+    path: PathBuf,
+    /// Its device number.
+    number: u64,
+}
+
+impl DeviceNode {
+    /// Makes sure that nothing is at the path, so that devtmpfs can make the node there: it makes
+    /// none, and says nothing, where a file is. A node whose device is gone is cleared away.
+    pub fn make_room(path: &Path, name: &str) -> Result<(), PlaceError> {
+        let found = match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(io_error("examine", path)(error)),
+            Ok(metadata) => metadata,
+        };
+        if !found.file_type().is_char_device() {
+            return Err(PlaceError::NotOurs { path: path.to_owned(), what: "not a device" });
+        }
+        if device_number(name).is_some() {
+            return Err(PlaceError::Served(path.to_owned()));
+        }
+        let (major, minor) = (nix::sys::stat::major(found.rdev()), nix::sys::stat::minor(found.rdev()));
+        let dead = !Path::new(&format!("/sys/dev/char/{major}:{minor}")).exists();
+        if !dead || major < FIRST_DYNAMIC_MAJOR {
+            let what = "a device node: the original driver's, or one made by mknod";
+            return Err(PlaceError::NotOurs { path: path.to_owned(), what });
+        }
+        fs::remove_file(path).map_err(io_error("remove the dead device node", path))
+    }
+
+    /// Finds the node of the device that was just made, or makes it; gives it to its owner.
+    pub fn settle(path: &Path, name: &str, ownership: Ownership) -> Result<DeviceNode, PlaceError> {
+        let number = device_number(name).ok_or_else(|| PlaceError::NoDevice(path.to_owned()))?;
+        match fs::symlink_metadata(path) {
+            Ok(found) if found.file_type().is_char_device() && found.rdev() == number => {}
+            Ok(_) => return Err(PlaceError::NotOurs { path: path.to_owned(), what: "not our device" }),
+            Err(_) => mknod(path, SFlag::S_IFCHR, Mode::from_bits_truncate(0o600), number)
+                .map_err(|errno| io_error("make the device node", path)(errno.into()))?,
+        }
+        let node = DeviceNode { path: path.to_owned(), number };
+        node.own(ownership)?;
+        // udev applies its rules, or its defaults, a moment after the device has come; what was asked
+        // for on our command line wins.
+        if wait_for_udev(number) {
+            node.own(ownership)?;
+        }
+        Ok(node)
+    }
+
+    fn own(&self, ownership: Ownership) -> Result<(), PlaceError> {
+        chown(&self.path, Some(ownership.uid), Some(ownership.gid))
+            .and_then(|()| fs::set_permissions(&self.path, fs::Permissions::from_mode(ownership.mode)))
+            .map_err(io_error("set the owner and mode of", &self.path))
+    }
+
+    /// Removes a node that devtmpfs has not removed: one that we made. The device is gone by now.
+    pub fn clear(&self) -> Result<(), PlaceError> {
+        match fs::symlink_metadata(&self.path) {
+            Ok(found) if found.file_type().is_char_device() && found.rdev() == self.number => {
+                match fs::remove_file(&self.path) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                    result => result.map_err(io_error("remove", &self.path)),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The number of the CUSE device of this name, as sysfs has it.
+fn device_number(name: &str) -> Option<u64> {
+    let text = fs::read_to_string(format!("/sys/class/cuse/{name}/dev")).ok()?;
+    let (major, minor) = text.trim().split_once(':')?;
+    Some(nix::sys::stat::makedev(major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// Waits until udev has dealt with the device; false if no udev runs.
+fn wait_for_udev(number: u64) -> bool {
+    if !Path::new("/run/udev/control").exists() {
+        return false;
+    }
+    let (major, minor) = (nix::sys::stat::major(number), nix::sys::stat::minor(number));
+    let record = PathBuf::from(format!("/run/udev/data/c{major}:{minor}"));
+    let deadline = Instant::now() + UDEV;
+    while !record.exists() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    true
+}

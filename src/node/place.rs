@@ -1,0 +1,198 @@
+//! Which carrier serves where: a node put in its place, and taken away from it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::cuse::{CUSE_DEVICE, CuseNode};
+use super::device_node::DeviceNode;
+use super::fuse::{FuseNode, Unmounter};
+use super::mount_point::MountPoint;
+use super::{Node, Ownership};
+
+const FUSE_DEVICE: &str = "/dev/fuse";
+
+/// What carries the node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Carrier {
+    /// CUSE where the kernel has it and the place is in /dev, else FUSE.
+    #[default]
+    Auto,
+    /// A character device.
+    Cuse,
+    /// A mounted file.
+    Fuse,
+}
+
+/// Why a node cannot be put at a path. Each is a sentence with the remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum PlaceError {
+    /// Another daemon serves it.
+    #[error(
+        "{0} is already served by another kmonitor: use that one, or stop it first, \
+         or choose another --path"
+    )]
+    Served(PathBuf),
+    /// A mount of ours is there, and its daemon does not answer.
+    #[error(
+        "{0} is a kmonitor mount whose daemon does not answer: continue or kill that daemon \
+         (is it stopped?), then try again"
+    )]
+    Unresponsive(PathBuf),
+    /// The path is taken.
+    #[error("{path} exists and is not kmonitor's ({what}): remove it, or choose another place with --path")]
+    NotOurs {
+        /// The path.
+        path: PathBuf,
+        /// What is there.
+        what: &'static str,
+    },
+    /// No FUSE.
+    #[error(
+        "the kernel offers no FUSE ({FUSE_DEVICE} is missing): load it with `modprobe fuse`; \
+         in a container, pass the device in (--device {FUSE_DEVICE})"
+    )]
+    NoFuse,
+    /// No CUSE.
+    #[error(
+        "the kernel offers no CUSE ({CUSE_DEVICE} is missing): load it with `modprobe cuse`, \
+         boot a kernel with CONFIG_CUSE, or use --node fuse"
+    )]
+    NoCuse,
+    /// CUSE devices live in /dev.
+    #[error("a character device can only be made directly in /dev, not at {0}: use --node fuse there")]
+    OutsideDev(PathBuf),
+    /// CUSE took our device and did not make it.
+    #[error("the kernel did not make the device for {0}: `dmesg` tells why (its name may be taken)")]
+    NoDevice(PathBuf),
+    /// The mount was refused.
+    #[error(
+        "cannot mount the node over {path}: {error} (in a container, mounting needs --privileged, \
+         or --cap-add SYS_ADMIN --device {FUSE_DEVICE})"
+    )]
+    Mount {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// A system call failed.
+    #[error("cannot {action} {path}: {error}")]
+    Io {
+        /// What we wanted.
+        action: &'static str,
+        /// Of which file.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+}
+
+pub(super) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PlaceError {
+    let path = path.to_owned();
+    move |error| PlaceError::Io { action, path, error }
+}
+
+/// A node in its place, for the core; and the place, which outlives the core.
+pub struct Served {
+    /// For the core thread.
+    pub node: Box<dyn Node + Send>,
+    /// To be withdrawn and cleared.
+    pub place: Place,
+    /// What serves, and why that.
+    pub carrier: String,
+}
+
+/// Where a node is.
+pub struct Place(Kind);
+
+enum Kind {
+    Mount { point: Option<MountPoint>, unmounter: Option<Unmounter> },
+    Device(DeviceNode),
+}
+
+impl Place {
+    /// Takes the node out of sight while it is still served, where the carrier can; clients may hold
+    /// it open.
+    pub fn withdraw(&mut self) -> Result<(), PlaceError> {
+        let Kind::Mount { point, unmounter } = &mut self.0 else { return Ok(()) };
+        // Fails while clients have the node open; then it is detached.
+        if let Some(unmounter) = unmounter.take() {
+            let _ = unmounter.unmount();
+        }
+        point.take().map_or(Ok(()), MountPoint::clear)
+    }
+
+    /// Removes what is left when the node is no longer served.
+    pub fn clear(&mut self) -> Result<(), PlaceError> {
+        match &self.0 {
+            Kind::Mount { .. } => self.withdraw(),
+            Kind::Device(node) => node.clear(),
+        }
+    }
+}
+
+/// Puts a node at the path and has it served by the carrier.
+pub fn serve(path: &Path, ownership: Ownership, carrier: Carrier) -> Result<Served, PlaceError> {
+    let in_dev = path.parent() == Some(Path::new("/dev"));
+    let why = match carrier {
+        Carrier::Cuse => return device(path, ownership, "as asked for"),
+        Carrier::Fuse => "as asked for",
+        Carrier::Auto if !in_dev => "since a character device could not be made outside /dev",
+        Carrier::Auto if has_cuse() => return device(path, ownership, "since the kernel has CUSE"),
+        Carrier::Auto => "since the kernel has no CUSE",
+    };
+    mount(path, ownership, why)
+}
+
+fn mount(path: &Path, ownership: Ownership, why: &str) -> Result<Served, PlaceError> {
+    if !Path::new(FUSE_DEVICE).exists() {
+        return Err(PlaceError::NoFuse);
+    }
+    let mut point = MountPoint::prepare(path)?;
+    let mut node = FuseNode::mount(point.path(), ownership)
+        .map_err(|error| PlaceError::Mount { path: point.path().to_owned(), error })?;
+    point.mounted()?;
+    let unmounter = Some(node.unmounter());
+    Ok(Served {
+        node: Box::new(node),
+        place: Place(Kind::Mount { point: Some(point), unmounter }),
+        carrier: format!("a FUSE mount, {why}"),
+    })
+}
+
+fn device(path: &Path, ownership: Ownership, why: &str) -> Result<Served, PlaceError> {
+    if path.parent() != Some(Path::new("/dev")) {
+        return Err(PlaceError::OutsideDev(path.to_owned()));
+    }
+    let name = path.file_name().and_then(|name| name.to_str());
+    let name = name.ok_or_else(|| PlaceError::OutsideDev(path.to_owned()))?;
+    if !has_cuse() {
+        return Err(PlaceError::NoCuse);
+    }
+    // A FUSE mount of ours may be there, served or dead, or the file that one leaves behind.
+    MountPoint::clear_leftover(path)?;
+    DeviceNode::make_room(path, name)?;
+    let node = CuseNode::create(name).map_err(io_error("make a device of", Path::new(CUSE_DEVICE)))?;
+    let place = DeviceNode::settle(path, name, ownership)?;
+    Ok(Served {
+        node: Box::new(node),
+        place: Place(Kind::Device(place)),
+        carrier: format!("a CUSE character device, {why}"),
+    })
+}
+
+/// True if the kernel has CUSE, perhaps only now that its module is asked for.
+fn has_cuse() -> bool {
+    let there = || Path::new(CUSE_DEVICE).exists();
+    if !there() {
+        // Whether it can be loaded shows in the device alone.
+        let _ = Command::new("modprobe")
+            .args(["-q", "cuse"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+    }
+    there()
+}
