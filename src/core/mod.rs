@@ -128,7 +128,7 @@ impl<N: Node, S: Source> Core<N, S> {
 
     /// Sleeps until there is something to do; true if that is to stop.
     fn sleep(&mut self, stop: BorrowedFd<'_>) -> Result<bool, CoreError> {
-        let idle = self.source.idle()?;
+        let idle = self.source.idle();
         let retry = self.outbox.next_try().map(|at| at.saturating_duration_since(Instant::now()));
         let timeout = [idle, retry].into_iter().flatten().min();
         let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);

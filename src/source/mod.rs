@@ -48,7 +48,7 @@ pub trait Source {
 
     /// The reader is about to sleep: time for what can wait. Tells after how long, at the latest, it
     /// wants to be called again.
-    fn idle(&mut self) -> Result<Option<Duration>, SourceError>;
+    fn idle(&mut self) -> Option<Duration>;
 }
 
 /// Why events cannot be heard. Each is a sentence with the remedy.

@@ -44,6 +44,8 @@ pub struct ProcConnector {
     /// False on a kernel that stops sending to everybody when all listeners' filters drop an event
     /// (some 6.6.y): events of strangers then wake us.
     filters: bool,
+    /// More tasks than this do not fit into a filter.
+    most_filtered: usize,
     requests: u32,
     watched: HashMap<Tid, usize>,
     /// Watched tasks that the attached filter does not let through.
@@ -64,6 +66,7 @@ impl ProcConnector {
             socket: None,
             own: Tid(0),
             filters: true,
+            most_filtered: filter::MOST_TASKS,
             requests: 0,
             watched: HashMap::new(),
             too_narrow: false,
@@ -108,10 +111,11 @@ impl ProcConnector {
         socket
             .set_receive_buffer(RECEIVE_BUFFER)
             .map_err(|errno| SourceError::Io { action: "set the receive buffer of", errno })?;
-        let socket = self.socket.insert(socket);
+        self.socket = Some(socket);
+        self.most_filtered = filter::MOST_TASKS;
         // Bound and unfiltered, the socket would hear everything that any other listener asked for.
-        let tasks: Vec<Tid> = self.watched.keys().copied().collect();
-        let result = attach_filter(socket, self.own, self.filters.then_some(&tasks)).and_then(|()| {
+        let result = self.refilter().and_then(|()| {
+            let Some(socket) = &self.socket else { return Ok(()) };
             socket.bind(CN_IDX_PROC).map_err(|errno| match errno {
                 Errno::EPERM | Errno::EACCES => SourceError::Refused(errno),
                 errno => SourceError::Io { action: "bind", errno },
@@ -250,18 +254,31 @@ impl ProcConnector {
         Ok(true)
     }
 
+    /// Filters for the tasks that are watched now; for none if they are too many.
     fn refilter(&mut self) -> Result<(), SourceError> {
-        let tasks: Vec<Tid> = self.watched.keys().copied().collect();
-        if let Some(socket) = &self.socket {
-            attach_filter(socket, self.own, self.filters.then_some(&tasks))?;
+        if self.filters && self.watched.len() <= self.most_filtered {
+            let tasks: Vec<Tid> = self.watched.keys().copied().collect();
+            match self.attach(&mut filter::program(self.own, Some(&tasks))) {
+                // More than net.core.optmem_max, which the filter in place counts against too.
+                Err(SourceError::Io { errno: Errno::ENOMEM, .. }) => {
+                    self.most_filtered = tasks.len().saturating_sub(1)
+                }
+                result => return self.filtered(result),
+            }
         }
-        self.too_narrow = false;
-        self.too_wide = false;
-        Ok(())
+        let result = self.attach(&mut filter::program(self.own, None));
+        self.filtered(result)
+    }
+
+    fn filtered(&mut self, result: Result<(), SourceError>) -> Result<(), SourceError> {
+        self.too_narrow &= result.is_err();
+        self.too_wide &= result.is_err();
+        result
     }
 
     fn attach(&self, program: &mut [libc::sock_filter]) -> Result<(), SourceError> {
-        self.socket.as_ref().map_or(Ok(()), |socket| attach_program(socket, program))
+        let Some(socket) = &self.socket else { return Ok(()) };
+        socket.attach_filter(program).map_err(|errno| SourceError::Io { action: "attach a filter to", errno })
     }
 }
 
@@ -269,15 +286,6 @@ impl Default for ProcConnector {
     fn default() -> ProcConnector {
         ProcConnector::new()
     }
-}
-
-fn attach_filter(socket: &ConnectorSocket, own: Tid, tasks: Option<&Vec<Tid>>) -> Result<(), SourceError> {
-    let tasks = tasks.filter(|tasks| tasks.len() <= filter::MOST_TASKS);
-    attach_program(socket, &mut filter::program(own, tasks.map(Vec::as_slice)))
-}
-
-fn attach_program(socket: &ConnectorSocket, program: &mut [libc::sock_filter]) -> Result<(), SourceError> {
-    socket.attach_filter(program).map_err(|errno| SourceError::Io { action: "attach a filter to", errno })
 }
 
 impl Source for ProcConnector {
@@ -316,22 +324,21 @@ impl Source for ProcConnector {
         if self.socket.is_none() { self.subscribe() } else { self.refilter() }
     }
 
-    fn idle(&mut self) -> Result<Option<Duration>, SourceError> {
-        if self.socket.is_none() {
-            return Ok(None);
-        }
+    fn idle(&mut self) -> Option<Duration> {
+        self.socket.as_ref()?;
         if self.too_wide {
-            self.refilter()?;
+            // A filter that is too wide does no harm; the next time will do.
+            let _ = self.refilter();
         }
         if !self.watched.is_empty() {
-            return Ok(None);
+            return None;
         }
         let now = Instant::now();
         let end = *self.unused_since.get_or_insert(now) + LINGER;
         if now >= end {
             self.unsubscribe();
-            return Ok(None);
+            return None;
         }
-        Ok(Some(end - now))
+        Some(end - now)
     }
 }
