@@ -5,6 +5,7 @@
 //! reads it, [`core`] drains the source, [`driver`] applies the original's rules.
 
 pub mod abi;
+pub mod closing;
 pub mod core;
 pub mod daemon;
 pub mod driver;

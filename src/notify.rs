@@ -1,7 +1,8 @@
 //! From an event to a signal: the siginfo, the sending, and the signals that have to wait.
 //!
 //! A monitor whose signal queue is full gets its signals later, in their order; no system call tells
-//! when there is room again, so sending is tried now and then. All this stays on the core thread: a
+//! when there is room again, so sending is tried now and then. Signals of a registration that may be
+//! going (see [`crate::closing`]) wait too. All this stays on the core thread: a
 //! try does not block, and a waiting signal must go with its registration before DEREGISTER returns.
 
 use std::collections::{HashMap, VecDeque};
@@ -28,10 +29,18 @@ pub fn siginfo(signal: Signal, event: EventMask, subject: Tid, uid: Uid) -> Queu
     QueuedSignal { signo: signal.number(), pid: subject.0, uid: uid.0, value: event.0 }
 }
 
+/// Signals that wait for one monitor.
+#[derive(Debug, Default)]
+struct Waiting {
+    signals: VecDeque<(Key, QueuedSignal)>,
+    /// The monitor's own queue was full at the last try.
+    full: bool,
+}
+
 /// Sends signals, and keeps those that cannot be sent yet.
 #[derive(Debug)]
 pub struct Outbox {
-    waiting: HashMap<Instance, VecDeque<(Key, QueuedSignal)>>,
+    waiting: HashMap<Instance, Waiting>,
     next_try: Option<Instant>,
     wait: Duration,
     observer: Observer,
@@ -43,15 +52,23 @@ impl Outbox {
         Outbox { waiting: HashMap::new(), next_try: None, wait: SHORTEST_WAIT, observer }
     }
 
-    /// Sends a signal to the registration's monitor, behind those that wait for it already.
-    pub fn send(&mut self, monitors: &Monitors, key: Key, signal: QueuedSignal) {
+    /// Sends a signal to the registration's monitor, behind those of its that wait already. `held`
+    /// tells whether a registration's signals must wait for now.
+    pub fn send(
+        &mut self,
+        monitors: &Monitors,
+        key: Key,
+        signal: QueuedSignal,
+        mut held: impl FnMut(Key) -> bool,
+    ) {
         let instance = key.monitor.instance;
-        if !self.waiting.contains_key(&instance) && self.try_send(monitors, instance, signal) {
+        let none_waits = !self.waiting.contains_key(&instance);
+        if none_waits && !held(key) && self.try_send(monitors, instance, signal) {
             return;
         }
         let counters = &self.observer.counters;
         let queue = self.waiting.entry(instance).or_default();
-        if queue.len() >= MOST_WAITING {
+        if queue.signals.len() >= MOST_WAITING {
             counters.dropped.add();
             self.observer.say(format_args!(
                 "{MOST_WAITING} signals wait for a monitor that takes none: later ones are lost \
@@ -60,7 +77,10 @@ impl Outbox {
             return;
         }
         counters.delayed.add();
-        queue.push_back((key, signal));
+        queue.signals.push_back((key, signal));
+        if !none_waits && !queue.full {
+            self.retry_one(monitors, instance, held);
+        }
         if self.next_try.is_none() {
             self.wait = SHORTEST_WAIT;
             self.next_try = Some(Instant::now() + self.wait);
@@ -80,41 +100,60 @@ impl Outbox {
         true
     }
 
-    /// Sends what can be sent by now.
-    pub fn retry(&mut self, monitors: &Monitors) {
+    /// Sends what can be sent by now, if it is time to try.
+    pub fn retry(&mut self, monitors: &Monitors, held: impl FnMut(Key) -> bool) {
         if self.next_try.is_none_or(|at| Instant::now() < at) {
             return;
         }
-        let instances: Vec<Instance> = self.waiting.keys().copied().collect();
-        let mut any_sent = false;
-        for instance in instances {
-            any_sent |= self.retry_one(monitors, instance);
-        }
+        let any_sent = self.retry_all(monitors, held);
         self.wait = if any_sent { SHORTEST_WAIT } else { (self.wait * 2).min(LONGEST_WAIT) };
         self.next_try = (!self.waiting.is_empty()).then(|| Instant::now() + self.wait);
     }
 
-    /// Sends what one monitor can take; true if that was anything.
-    pub fn retry_one(&mut self, monitors: &Monitors, instance: Instance) -> bool {
-        let mut sent = false;
-        while let Some((_, signal)) = self.waiting.get(&instance).and_then(VecDeque::front).copied() {
-            if !self.try_send(monitors, instance, signal) {
-                return sent;
-            }
-            sent = true;
-            if let Some(queue) = self.waiting.get_mut(&instance) {
-                queue.pop_front();
+    /// Sends what can be sent by now; true if that was anything.
+    pub fn retry_all(&mut self, monitors: &Monitors, mut held: impl FnMut(Key) -> bool) -> bool {
+        let instances: Vec<Instance> = self.waiting.keys().copied().collect();
+        let mut any_sent = false;
+        for instance in instances {
+            any_sent |= self.retry_one(monitors, instance, &mut held);
+        }
+        any_sent
+    }
+
+    /// Sends what one monitor can take, the signals of each registration in their order; true if that
+    /// was anything.
+    fn retry_one(
+        &mut self,
+        monitors: &Monitors,
+        instance: Instance,
+        mut held: impl FnMut(Key) -> bool,
+    ) -> bool {
+        let Some(mut queue) = self.waiting.remove(&instance) else { return false };
+        let before = queue.signals.len();
+        let mut at = 0;
+        queue.full = false;
+        while let Some((key, signal)) = queue.signals.get(at).copied() {
+            if held(key) {
+                at += 1;
+            } else if self.try_send(monitors, instance, signal) {
+                queue.signals.remove(at);
+            } else {
+                queue.full = true;
+                break;
             }
         }
-        self.waiting.remove(&instance);
+        let sent = queue.signals.len() < before;
+        if !queue.signals.is_empty() {
+            self.waiting.insert(instance, queue);
+        }
         sent
     }
 
     /// The registration is gone, and takes its waiting signals along (promise P2).
     pub fn forget(&mut self, key: Key) {
         if let Some(queue) = self.waiting.get_mut(&key.monitor.instance) {
-            queue.retain(|(of, _)| *of != key);
-            if queue.is_empty() {
+            queue.signals.retain(|(of, _)| *of != key);
+            if queue.signals.is_empty() {
                 self.waiting.remove(&key.monitor.instance);
             }
         }

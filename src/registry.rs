@@ -226,6 +226,13 @@ impl Registry {
         }
     }
 
+    /// The open files of a registration; none if there is no such registration.
+    pub fn handles(&self, key: Key) -> Vec<HandleId> {
+        let Some(registrations) = self.targets.get(&key.target) else { return Vec::new() };
+        let registration = registrations.iter().find(|r| r.monitor == key.monitor);
+        registration.map_or(Vec::new(), |r| r.handles.clone())
+    }
+
     /// True if any registration was made through this open file.
     pub fn has_handle(&self, handle: HandleId) -> bool {
         self.by_handle.contains_key(&handle)

@@ -13,7 +13,7 @@ use crate::registry::Key;
 use crate::source::Source;
 use crate::sys::clock::monotonic_ns;
 
-use super::{CLOSE_BEFORE_EXEC, Core, CoreError, EXIT_AFTER_EXEC, RELEASE_AFTER_EXEC, wait};
+use super::{CLOSE_BEFORE_EXEC, Core, CoreError, EXIT_AFTER_EXEC, RELEASE_AFTER_EXEC, held, wait};
 
 impl<N: Node, S: Source> Core<N, S> {
     pub(super) fn hear(&mut self, input: Input) -> Result<(), CoreError> {
@@ -115,10 +115,9 @@ impl<N: Node, S: Source> Core<N, S> {
 
     /// The open files through which a process watches itself, and which its exec may have closed.
     fn files_closed_by(&self, exec: &Event) -> Vec<HandleId> {
-        let recent = exec.at.0.saturating_sub(CLOSE_BEFORE_EXEC.as_nanos() as u64);
-        let may_be_closed = |handle: &HandleId| {
-            !self.node.tells_closes() || self.closed.get(handle).is_some_and(|at| at.0 > recent)
-        };
+        let recent = Stamp(exec.at.0.saturating_sub(CLOSE_BEFORE_EXEC.as_nanos() as u64));
+        let may_be_closed =
+            |handle: &HandleId| !self.node.tells_closes() || self.closings.any_since(*handle, recent);
         let mut files = Vec::new();
         self.registry.for_each_match(exec.target, exec.kind.bit(), |registration| {
             if self.monitors.tgid(registration.monitor.instance) == Some(exec.tgid) {
@@ -168,7 +167,9 @@ impl<N: Node, S: Source> Core<N, S> {
         for (monitor, signal, credentials) in told {
             if self.monitors.may_signal(credentials, monitor.instance) {
                 let key = Key { monitor, target: event.target };
-                self.outbox.send(&self.monitors, key, siginfo(signal, bit, event.subject, uid));
+                let (registry, closings) = (&self.registry, &mut self.closings);
+                let info = siginfo(signal, bit, event.subject, uid);
+                self.outbox.send(&self.monitors, key, info, |key| held(registry, closings, key));
             } else {
                 self.observer.counters.forbidden.add();
             }

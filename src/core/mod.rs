@@ -4,7 +4,7 @@
 //! filled before the system call that filled them returns, so:
 //!
 //! * before an event is signalled, the device queue is drained: a release in it means that close()
-//!   may have returned;
+//!   may have returned, and one that may be about to come holds the signal ([`crate::closing`]);
 //! * before a close or an ioctl is answered, the source is drained and what is found is signalled.
 //!
 //! They do not chase each other: draining the device applies releases and keeps every other request,
@@ -13,7 +13,7 @@
 mod events;
 mod requests;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -22,14 +22,15 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::closing::Closings;
 use crate::driver::Driver;
 use crate::event::{Event, Input};
-use crate::ids::{HandleId, Stamp};
+use crate::ids::Stamp;
 use crate::monitors::Monitors;
 use crate::node::{Node, NodeGone, Request};
 use crate::notify::Outbox;
 use crate::observe::Observer;
-use crate::registry::Registry;
+use crate::registry::{Key, Registry};
 use crate::source::{Source, SourceError};
 use crate::sys::clock::monotonic_ns;
 use crate::targets::Targets;
@@ -84,8 +85,7 @@ pub struct Core<N, S> {
     waiting: VecDeque<Request>,
     /// Inputs that were read while an earlier one was in hand.
     held: VecDeque<Input>,
-    /// When a descriptor of an open file was last closed.
-    closed: HashMap<HandleId, Stamp>,
+    closings: Closings,
     observer: Observer,
     options: Options,
 }
@@ -110,7 +110,7 @@ impl<N: Node, S: Source> Core<N, S> {
             outbox: Outbox::new(observer.clone()),
             waiting: VecDeque::new(),
             held: VecDeque::new(),
-            closed: HashMap::new(),
+            closings: Closings::default(),
             observer,
             options,
         })
@@ -154,7 +154,8 @@ impl<N: Node, S: Source> Core<N, S> {
                 busy = true;
             }
             busy |= self.hear_due_exits()? || self.bury_monitors();
-            self.outbox.retry(&self.monitors);
+            let (registry, closings) = (&self.registry, &mut self.closings);
+            self.outbox.retry(&self.monitors, |key| held(registry, closings, key));
             if !busy {
                 return Ok(());
             }
@@ -221,6 +222,12 @@ impl<N: Node, S: Source> Core<N, S> {
         }
         Ok(())
     }
+}
+
+/// True while the registration's signals must wait: each of its open files may be closed by now.
+fn held(registry: &Registry, closings: &mut Closings, key: Key) -> bool {
+    let handles = registry.handles(key);
+    !handles.is_empty() && handles.into_iter().all(|handle| closings.in_doubt(handle))
 }
 
 /// poll(2) that takes a signal for nothing; true if something is ready.

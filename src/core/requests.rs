@@ -4,20 +4,20 @@ use nix::errno::Errno;
 
 use crate::abi::{Command, EventMask};
 use crate::driver::Call;
-use crate::ids::{HandleId, MonitorId, Stamp, Tgid, Tid};
+use crate::ids::{HandleId, MonitorId, Tgid, Tid};
 use crate::monitors::Monitors;
 use crate::node::{Answer, Caller, Node, Request};
 use crate::registry::{Deregistered, Key, Registered};
 use crate::source::Source;
-use crate::sys::clock::monotonic_ns;
 
-use super::{Core, CoreError};
+use super::{Core, CoreError, held};
 
 impl<N: Node, S: Source> Core<N, S> {
     pub(super) fn serve(&mut self, request: Request) -> Result<(), CoreError> {
         let (ticket, answer) = match request {
             Request::Open { ticket } => (ticket, self.driver.open().map(Answer::Opened)),
             Request::Ioctl { ticket, handle, caller, command, argument } => {
+                self.closings.heard_from(caller.tid, handle);
                 let result = match Call::decode(command, argument) {
                     Ok(Call::Register(command)) => self.register(handle, caller, command)?,
                     Ok(Call::Deregister(command)) => self.deregister(caller, command)?,
@@ -25,10 +25,12 @@ impl<N: Node, S: Source> Core<N, S> {
                 };
                 (ticket, result.map(|()| Answer::Done))
             }
-            Request::Close { ticket, handle } => {
+            Request::Close { ticket, handle, by } => {
                 if self.registry.has_handle(handle) {
+                    self.closings.heard_from(by, handle);
+                    self.send_waiting();
                     self.drain_source()?;
-                    self.closed.insert(handle, Stamp(monotonic_ns()));
+                    self.closings.begin(handle, by);
                 }
                 (ticket, Ok(Answer::Done))
             }
@@ -85,21 +87,27 @@ impl<N: Node, S: Source> Core<N, S> {
         let Some(monitor) = self.monitors.known(caller) else { return Ok(Err(Errno::EINVAL)) };
         let result = self.driver.deregister(monitor, command);
         if result == Ok(Deregistered::Removed) {
+            self.send_waiting();
             self.ended(Key { monitor, target });
         }
         Ok(result.map(drop))
     }
 
     pub(super) fn release(&mut self, handle: HandleId) {
-        self.closed.remove(&handle);
+        self.closings.end(handle);
         for key in self.driver.release(handle) {
             self.ended(key);
         }
     }
 
+    /// Sends the signals that wait and can be sent by now.
+    fn send_waiting(&mut self) {
+        let (registry, closings) = (&self.registry, &mut self.closings);
+        self.outbox.retry_all(&self.monitors, |key| held(registry, closings, key));
+    }
+
     /// What must be undone when a registration has left the registry.
     fn ended(&mut self, key: Key) {
-        self.outbox.retry_one(&self.monitors, key.monitor.instance);
         self.outbox.forget(key);
         self.targets.remove(key.target);
         self.unwatch(key);

@@ -141,7 +141,10 @@ fn take(device: &impl AsFd, attr: &mut Attr, header: &InHeader, body: &[u8]) -> 
                 argument: argument_bytes(&ioctl, data, caller.tid),
             }));
         }
-        op::FLUSH => return Ok(Some(Request::Close { ticket, handle: channel::handle(body)? })),
+        op::FLUSH => {
+            let by = Tid(header.pid as i32);
+            return Ok(Some(Request::Close { ticket, handle: channel::handle(body)?, by }));
+        }
         op::RELEASE => {
             let handle = channel::handle(body)?;
             // close() has not waited for this, so the answer may precede the handling.

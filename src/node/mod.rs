@@ -76,6 +76,8 @@ pub enum Request {
         ticket: Ticket,
         /// The open file.
         handle: HandleId,
+        /// The closing task; 0 for one outside our pid namespace.
+        by: Tid,
     },
     /// The last descriptor of an open file is gone.
     Release {

@@ -39,6 +39,13 @@ fn parse_status(text: &[u8]) -> Option<TaskStatus> {
     })
 }
 
+/// How often the task was given a processor, from `/proc/TID/schedstat`. `None` if it is gone, or the
+/// kernel does not count (CONFIG_SCHED_INFO).
+pub fn times_scheduled(tid: i32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{tid}/schedstat")).ok()?;
+    text.split_ascii_whitespace().nth(2)?.parse().ok()
+}
+
 /// A mount as `/proc/self/mountinfo` lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
