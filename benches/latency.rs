@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use kmonitor::abi::{EventMask, REGISTER};
+use kmonitor::abi::{DEREGISTER, EventMask, REGISTER};
 use kmonitor::sys::clock::monotonic_ns;
 use kmonitor::sys::pidfd::PidFd;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -37,14 +37,16 @@ fn main() {
         by_poll.push(target.exit(stamp, || poll_exit(&target.pidfd)));
 
         let target = Target::fork(stamp);
-        register(device.as_fd(), target.pid);
+        call(device.as_fd(), REGISTER, target.pid);
         by_signal.push(target.exit(stamp, take_signal));
+        call(device.as_fd(), DEREGISTER, target.pid);
 
         let target = Target::fork(stamp);
-        register(device.as_fd(), target.pid);
+        call(device.as_fd(), REGISTER, target.pid);
         let poller = fork_poller(&target.pidfd, seen);
         same_signal.push(target.exit(stamp, take_signal));
         waitpid(poller, None).expect("wait for the poller");
+        call(device.as_fd(), DEREGISTER, target.pid);
         same_poll.push(seen.load(Ordering::SeqCst) - stamp.load(Ordering::SeqCst));
     }
     println!("{rounds} exits each; microseconds from the exit to the monitor's return");
@@ -148,11 +150,11 @@ fn fork_poller(pidfd: &PidFd, seen: &AtomicU64) -> Pid {
     }
 }
 
-fn register(device: BorrowedFd<'_>, pid: Pid) {
+fn call(device: BorrowedFd<'_>, request: u32, pid: Pid) {
     let command = [pid.as_raw(), EventMask::PROCESS_EXIT.0, SIGNAL];
     // SAFETY: the device reads 12 bytes.
-    let result = unsafe { libc::ioctl(device.as_raw_fd(), REGISTER as libc::Ioctl, command.as_ptr()) };
-    assert_eq!(result, 0, "REGISTER failed");
+    let result = unsafe { libc::ioctl(device.as_raw_fd(), request as libc::Ioctl, command.as_ptr()) };
+    assert_eq!(result, 0, "the device refused");
 }
 
 fn signal_set() -> libc::sigset_t {

@@ -5,5 +5,6 @@
 pub mod clock;
 pub mod netlink;
 pub mod pidfd;
+pub mod priority;
 pub mod procfs;
 pub mod spawn;
