@@ -14,7 +14,7 @@ use crate::sys::procfs;
 
 /// How long the kernel takes at most, once the closer runs again, to queue the release: a few
 /// microseconds of its time, so this allows for an interruption.
-const STEP: Duration = Duration::from_millis(1);
+const STEP: Duration = Duration::from_micros(500);
 
 /// How long a closer that does not run is waited for, if it cannot be told that it did.
 const LONGEST: Duration = Duration::from_millis(50);
@@ -62,15 +62,20 @@ impl Closings {
         self.0.insert(handle, closing);
     }
 
-    /// A request shows that the file is open, and that its caller is past whatever it closed: its
-    /// release would have come before.
-    pub fn heard_from(&mut self, caller: Tid, handle: HandleId) {
-        for (of, closing) in &mut self.0 {
-            if *of == handle || closing.by == caller {
-                closing.stage = Stage::Open;
-            }
+    /// A request shows that the file is open, and that its caller is past whatever it closed.
+    pub fn request(&mut self, caller: Tid, handle: HandleId) {
+        self.past(caller);
+        if let Some(closing) = self.0.get_mut(&handle) {
+            closing.stage = Stage::Open;
         }
         self.0.retain(|_, closing| !matches!(closing.stage, Stage::Open) || closing.since.elapsed() < KEPT);
+    }
+
+    /// The task has done something since: what it closed would have been released before.
+    pub fn past(&mut self, task: Tid) {
+        for closing in self.0.values_mut().filter(|closing| closing.by == task) {
+            closing.stage = Stage::Open;
+        }
     }
 
     /// The file is released.

@@ -18,7 +18,7 @@ use crate::registry::Key;
 use crate::sys::pidfd::QueuedSignal;
 
 /// The wait before a second try; it doubles up to [`LONGEST_WAIT`].
-const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+const SHORTEST_WAIT: Duration = Duration::from_micros(500);
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
 
 /// Signals that may wait for one monitor, of 24 bytes each and a key. A full one loses later signals.

@@ -28,6 +28,10 @@ impl<N: Node, S: Source> Core<N, S> {
                 }
                 if self.registry.has_target(event.target) {
                     self.take_requests()?;
+                    // An exec reports itself before it lets go of the files it closes.
+                    if event.kind != Kind::ProcessExec {
+                        self.closings.past(event.target);
+                    }
                     self.tell(&event);
                 }
                 if event.kind == Kind::ThreadExit

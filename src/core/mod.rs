@@ -20,7 +20,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
 
 use crate::closing::Closings;
 use crate::driver::Driver;
@@ -230,13 +231,9 @@ fn held(registry: &Registry, closings: &mut Closings, key: Key) -> bool {
     !handles.is_empty() && handles.into_iter().all(|handle| closings.in_doubt(handle))
 }
 
-/// poll(2) that takes a signal for nothing; true if something is ready.
+/// ppoll(2) that takes a signal for nothing; true if something is ready.
 fn wait(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<bool, CoreError> {
-    // Rounded up: woken a moment early, the loop would spin to the deadline.
-    let timeout = timeout.map_or(PollTimeout::NONE, |time| {
-        PollTimeout::try_from(time.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX)
-    });
-    match poll(fds, timeout) {
+    match ppoll(fds, timeout.map(TimeSpec::from), None) {
         Ok(ready) => Ok(ready > 0),
         Err(Errno::EINTR) => Ok(false),
         Err(errno) => Err(CoreError::Poll(errno)),
