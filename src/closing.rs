@@ -10,71 +10,75 @@ use std::time::{Duration, Instant};
 
 use crate::ids::{HandleId, Stamp, Tid};
 use crate::sys::clock::monotonic_ns;
-use crate::sys::procfs;
+use crate::sys::procfs::{self, Scheduling};
 
-/// How long the kernel takes at most, once the closer runs again, to queue the release: a few
-/// microseconds of its time, so this allows for an interruption.
+/// How often a closer is looked at.
 const STEP: Duration = Duration::from_micros(500);
 
-/// How long a closer that does not run is waited for, if it cannot be told that it did.
+/// How long the closer runs at most before it has queued the release: some microseconds. It may lose
+/// its processor in between, so the time that has passed says nothing.
+const RUN_TIME: u64 = 300_000;
+
+/// How long a closer is waited for of which the kernel does not tell how long it ran.
 const LONGEST: Duration = Duration::from_millis(50);
 
 /// How long a close is remembered that was not the last.
 const KEPT: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
-enum Stage {
-    /// The closer may still wait for our answer, or for a processor.
-    Answered,
-    /// It has run since.
-    Ran,
-    /// It was not the last close.
-    Open,
-}
-
-#[derive(Debug)]
 struct Closing {
     by: Tid,
     stamp: Stamp,
     since: Instant,
-    /// How often the closer had been given a processor.
-    turns: Option<u64>,
+    /// The closer while it waited for our answer.
+    waiting: Option<Scheduling>,
     next_look: Instant,
-    stage: Stage,
+    /// It is past its close: a release that it caused has been queued.
+    past: bool,
 }
 
-/// The last close of each open file with registrations.
+impl Closing {
+    fn look(&mut self, now: Instant) {
+        if !self.past && now >= self.next_look {
+            self.next_look = now + STEP;
+            self.past = self.is_past(now);
+        }
+    }
+
+    fn is_past(&self, now: Instant) -> bool {
+        let Some(then) = self.waiting else { return now > self.since + LONGEST };
+        procfs::scheduling(self.by.0).is_none_or(|today| {
+            // It does not sleep between our answer and the release.
+            (today.asleep && today.turns != then.turns) || today.run_time > then.run_time + RUN_TIME
+        })
+    }
+}
+
+/// The latest closes of each open file with registrations.
 #[derive(Debug, Default)]
-pub struct Closings(HashMap<HandleId, Closing>);
+pub struct Closings(HashMap<HandleId, Vec<Closing>>);
 
 impl Closings {
     /// A task closes a descriptor of the file; to be called before that is answered.
     pub fn begin(&mut self, handle: HandleId, by: Tid) {
+        self.past(by);
         let since = Instant::now();
-        let closing = Closing {
+        let closings = self.0.entry(handle).or_default();
+        closings.retain(|closing| !closing.past || closing.since.elapsed() < KEPT);
+        closings.push(Closing {
             by,
             stamp: Stamp(monotonic_ns()),
             since,
-            turns: procfs::times_scheduled(by.0),
+            waiting: procfs::scheduling(by.0),
             next_look: since + STEP,
-            stage: Stage::Answered,
-        };
-        self.0.insert(handle, closing);
-    }
-
-    /// A request shows that the file is open, and that its caller is past whatever it closed.
-    pub fn request(&mut self, caller: Tid, handle: HandleId) {
-        self.past(caller);
-        if let Some(closing) = self.0.get_mut(&handle) {
-            closing.stage = Stage::Open;
-        }
-        self.0.retain(|_, closing| !matches!(closing.stage, Stage::Open) || closing.since.elapsed() < KEPT);
+            past: false,
+        });
     }
 
     /// The task has done something since: what it closed would have been released before.
     pub fn past(&mut self, task: Tid) {
-        for closing in self.0.values_mut().filter(|closing| closing.by == task) {
-            closing.stage = Stage::Open;
+        for closing in self.0.values_mut().flatten().filter(|closing| closing.by == task) {
+            closing.past = true;
         }
     }
 
@@ -83,35 +87,17 @@ impl Closings {
         self.0.remove(&handle);
     }
 
-    /// True while the file may be closed. Once false, the requests that were read before the call
-    /// hold its release, if there is one.
+    /// True while one of those who close the file may be about to release it. Once false, the
+    /// requests that were read just before the call hold its release, if there is one.
     pub fn in_doubt(&mut self, handle: HandleId) -> bool {
-        let Some(closing) = self.0.get_mut(&handle) else { return false };
+        let Some(closings) = self.0.get_mut(&handle) else { return false };
         let now = Instant::now();
-        if matches!(closing.stage, Stage::Open) {
-            return false;
-        }
-        if now < closing.next_look {
-            return true;
-        }
-        closing.next_look = now + STEP;
-        match closing.stage {
-            Stage::Answered => {
-                let turns = procfs::times_scheduled(closing.by.0);
-                if turns.is_none() || turns != closing.turns || now > closing.since + LONGEST {
-                    closing.stage = Stage::Ran;
-                }
-                true
-            }
-            Stage::Ran | Stage::Open => {
-                closing.stage = Stage::Open;
-                false
-            }
-        }
+        closings.iter_mut().for_each(|closing| closing.look(now));
+        closings.iter().any(|closing| !closing.past)
     }
 
     /// True if a descriptor of the file was closed since then.
     pub fn any_since(&self, handle: HandleId, then: Stamp) -> bool {
-        self.0.get(&handle).is_some_and(|closing| closing.stamp > then)
+        self.0.get(&handle).is_some_and(|closings| closings.iter().any(|closing| closing.stamp > then))
     }
 }

@@ -5,7 +5,7 @@
 //! going (see [`crate::closing`]) wait too. All this stays on the core thread: a
 //! try does not block, and a waiting signal must go with its registration before DEREGISTER returns.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -33,8 +33,28 @@ pub fn siginfo(signal: Signal, event: EventMask, subject: Tid, uid: Uid) -> Queu
 #[derive(Debug, Default)]
 struct Waiting {
     signals: VecDeque<(Key, QueuedSignal)>,
+    /// How many of them each registration has.
+    of: HashMap<Key, usize>,
     /// The monitor's own queue was full at the last try.
     full: bool,
+}
+
+impl Waiting {
+    fn push(&mut self, key: Key, signal: QueuedSignal) {
+        self.signals.push_back((key, signal));
+        *self.of.entry(key).or_insert(0) += 1;
+    }
+
+    fn remove(&mut self, at: usize) {
+        if let Some((key, _)) = self.signals.remove(at)
+            && let Some(count) = self.of.get_mut(&key)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.of.remove(&key);
+            }
+        }
+    }
 }
 
 /// Sends signals, and keeps those that cannot be sent yet.
@@ -52,18 +72,13 @@ impl Outbox {
         Outbox { waiting: HashMap::new(), next_try: None, wait: SHORTEST_WAIT, observer }
     }
 
-    /// Sends a signal to the registration's monitor, behind those of its that wait already. `held`
-    /// tells whether a registration's signals must wait for now.
-    pub fn send(
-        &mut self,
-        monitors: &Monitors,
-        key: Key,
-        signal: QueuedSignal,
-        mut held: impl FnMut(Key) -> bool,
-    ) {
+    /// Sends a signal to the registration's monitor, behind those of the registration that wait
+    /// already. A `held` one must wait for now.
+    pub fn send(&mut self, monitors: &Monitors, key: Key, signal: QueuedSignal, held: bool) {
         let instance = key.monitor.instance;
-        let none_waits = !self.waiting.contains_key(&instance);
-        if none_waits && !held(key) && self.try_send(monitors, instance, signal) {
+        let must_wait = |queue: &Waiting| queue.full || queue.of.contains_key(&key);
+        let waits = held || self.waiting.get(&instance).is_some_and(must_wait);
+        if !waits && self.try_send(monitors, instance, signal) {
             return;
         }
         let counters = &self.observer.counters;
@@ -77,10 +92,8 @@ impl Outbox {
             return;
         }
         counters.delayed.add();
-        queue.signals.push_back((key, signal));
-        if !none_waits && !queue.full {
-            self.retry_one(monitors, instance, held);
-        }
+        queue.push(key, signal);
+        queue.full |= !waits;
         if self.next_try.is_none() {
             self.wait = SHORTEST_WAIT;
             self.next_try = Some(Instant::now() + self.wait);
@@ -131,12 +144,15 @@ impl Outbox {
         let Some(mut queue) = self.waiting.remove(&instance) else { return false };
         let before = queue.signals.len();
         let mut at = 0;
+        // What is held stays so for this time: else a later signal could overtake an earlier one.
+        let mut skipped = HashSet::new();
         queue.full = false;
         while let Some((key, signal)) = queue.signals.get(at).copied() {
-            if held(key) {
+            if skipped.contains(&key) || held(key) {
+                skipped.insert(key);
                 at += 1;
             } else if self.try_send(monitors, instance, signal) {
-                queue.signals.remove(at);
+                queue.remove(at);
             } else {
                 queue.full = true;
                 break;
@@ -152,7 +168,9 @@ impl Outbox {
     /// The registration is gone, and takes its waiting signals along (promise P2).
     pub fn forget(&mut self, key: Key) {
         if let Some(queue) = self.waiting.get_mut(&key.monitor.instance) {
-            queue.signals.retain(|(of, _)| *of != key);
+            if queue.of.remove(&key).is_some() {
+                queue.signals.retain(|(of, _)| *of != key);
+            }
             if queue.signals.is_empty() {
                 self.waiting.remove(&key.monitor.instance);
             }

@@ -171,9 +171,8 @@ impl<N: Node, S: Source> Core<N, S> {
         for (monitor, signal, credentials) in told {
             if self.monitors.may_signal(credentials, monitor.instance) {
                 let key = Key { monitor, target: event.target };
-                let (registry, closings) = (&self.registry, &mut self.closings);
-                let info = siginfo(signal, bit, event.subject, uid);
-                self.outbox.send(&self.monitors, key, info, |key| held(registry, closings, key));
+                let held = held(&self.registry, &mut self.closings, key);
+                self.outbox.send(&self.monitors, key, siginfo(signal, bit, event.subject, uid), held);
             } else {
                 self.observer.counters.forbidden.add();
             }

@@ -17,7 +17,7 @@ impl<N: Node, S: Source> Core<N, S> {
         let (ticket, answer) = match request {
             Request::Open { ticket } => (ticket, self.driver.open().map(Answer::Opened)),
             Request::Ioctl { ticket, handle, caller, command, argument } => {
-                self.closings.request(caller.tid, handle);
+                self.closings.past(caller.tid);
                 let result = match Call::decode(command, argument) {
                     Ok(Call::Register(command)) => self.register(handle, caller, command)?,
                     Ok(Call::Deregister(command)) => self.deregister(caller, command)?,
@@ -27,7 +27,7 @@ impl<N: Node, S: Source> Core<N, S> {
             }
             Request::Close { ticket, handle, by } => {
                 if self.registry.has_handle(handle) {
-                    self.closings.request(by, handle);
+                    self.closings.past(by);
                     self.send_waiting();
                     self.drain_source()?;
                     self.closings.begin(handle, by);

@@ -39,11 +39,30 @@ fn parse_status(text: &[u8]) -> Option<TaskStatus> {
     })
 }
 
-/// How often the task was given a processor, from `/proc/TID/schedstat`. `None` if it is gone, or the
-/// kernel does not count (CONFIG_SCHED_INFO).
-pub fn times_scheduled(tid: i32) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{tid}/schedstat")).ok()?;
-    text.split_ascii_whitespace().nth(2)?.parse().ok()
+/// How a task stands with the scheduler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scheduling {
+    /// It waits for something other than a processor, or has ended.
+    pub asleep: bool,
+    /// Nanoseconds that it has run; up to a clock tick less while it runs.
+    pub run_time: u64,
+    /// How often it was given a processor.
+    pub turns: u64,
+}
+
+/// Reads `/proc/TID/stat` and `/proc/TID/schedstat`. `None` if the task is gone, or the kernel does
+/// not count (CONFIG_SCHED_INFO).
+pub fn scheduling(tid: i32) -> Option<Scheduling> {
+    let stat = fs::read(format!("/proc/{tid}/stat")).ok()?;
+    let schedstat = fs::read_to_string(format!("/proc/{tid}/schedstat")).ok()?;
+    // The name, in brackets, may hold anything.
+    let name_end = stat.iter().rposition(|byte| *byte == b')')?;
+    let mut counts = schedstat.split_ascii_whitespace();
+    Some(Scheduling {
+        asleep: *stat.get(name_end + 2)? != b'R',
+        run_time: counts.next()?.parse().ok()?,
+        turns: counts.nth(1)?.parse().ok()?,
+    })
 }
 
 /// A mount as `/proc/self/mountinfo` lists it.
