@@ -157,7 +157,7 @@ impl Daemon {
     }
 
     fn take_down(&mut self) -> Result<(), EndError> {
-        let by_itself = self.core.as_ref().is_some_and(JoinHandle::is_finished);
+        let by_itself = self.ended.read().is_ok();
         let withdrawn = self.place.withdraw();
         let _ = self.stop.write(1);
         let ended = self.core.take().map_or(Ok(Ok(())), JoinHandle::join);

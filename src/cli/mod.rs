@@ -6,6 +6,8 @@ mod signals;
 
 use std::error::Error;
 use std::ffi::OsString;
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -137,9 +139,14 @@ impl Failure {
 
     /// Says it.
     pub fn report(self) -> ExitCode {
-        eprintln!("kmonitor: {}", self.error);
+        say(&self.error);
         ExitCode::from(self.status)
     }
+}
+
+/// Says a line on standard error. Whoever read that may have gone away; we go on all the same.
+fn say(line: impl Display) {
+    let _ = writeln!(io::stderr(), "kmonitor: {line}");
 }
 
 /// Runs the command that the arguments name.

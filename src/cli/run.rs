@@ -10,8 +10,8 @@ use kmonitor::sys::spawn::with_signal_mask;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::Failure;
 use super::signals::{News, Signals};
+use super::{Failure, say};
 
 /// The exit status when the device cannot be served, as env(1) and its like have it.
 const CANNOT_SERVE: u8 = 125;
@@ -29,7 +29,7 @@ pub fn run(config: &Config, program: &[OsString]) -> Result<ExitCode, Failure> {
     daemon.raise_descriptor_limit();
     let status = wait(&mut child, &daemon, &signals).map_err(|error| Failure::new(CANNOT_SERVE, error))?;
     if let Err(error) = daemon.stop() {
-        eprintln!("kmonitor: {error}");
+        say(error);
     }
     Ok(exit_code(status))
 }
@@ -58,7 +58,7 @@ fn wait(child: &mut Child, daemon: &Daemon, signals: &Signals) -> io::Result<Exi
             }
             News::Signal(_) => {}
             News::Readable => {
-                eprintln!("kmonitor: the device is no longer served; the program goes on without it");
+                say("the device is no longer served; the program goes on without it");
                 serving = None;
             }
         }

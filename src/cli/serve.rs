@@ -1,27 +1,27 @@
 //! `kmonitor serve`
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use kmonitor::daemon::{Config, Daemon};
 use nix::sys::signal::Signal;
 use sd_notify::NotifyState;
 
-use super::Failure;
 use super::signals::{News, Signals};
+use super::{Failure, say};
 
 pub fn serve(config: &Config) -> Result<ExitCode, Failure> {
     let signals = Signals::block(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1])
         .map_err(|errno| Failure::new(1, errno))?;
     let daemon = Daemon::start(config).map_err(|error| Failure::new(1, error))?;
     daemon.raise_descriptor_limit();
-    eprintln!("kmonitor: the device is {}", daemon.carrier());
-    // Whoever started us may have gone away or closed our output; we serve all the same.
-    let _ = writeln!(std::io::stdout(), "kmonitor: ready: {}", config.path.display());
+    say(format_args!("the device is {}", daemon.carrier()));
+    // As with `say`: nobody may be there to read it.
+    let _ = writeln!(io::stdout(), "kmonitor: ready: {}", config.path.display());
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     let next = || signals.wait(Some(daemon.ended())).map_err(|errno| Failure::new(1, errno));
     while let News::Signal(Signal::SIGUSR1) = next()? {
-        eprintln!("kmonitor: {}", daemon.counters());
+        say(daemon.counters());
     }
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     daemon.stop().map_err(|error| Failure::new(1, error))?;

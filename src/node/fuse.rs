@@ -77,7 +77,9 @@ impl FuseNode {
             MountOption::DefaultPermissions,
             MountOption::NoExec,
         ];
-        let session = Session::new(Negotiation, path, &config)?;
+        // Where mount(2) is refused, fuser tries fusermount, whose words end in a line break.
+        let session = Session::new(Negotiation, path, &config)
+            .map_err(|error| io::Error::new(error.kind(), error.to_string().trim_end().to_owned()))?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let (seconds, nanoseconds) = (now.as_secs(), now.subsec_nanos());
         let attr = Attr {
