@@ -50,16 +50,19 @@ pub struct Scheduling {
     pub turns: u64,
 }
 
-/// Reads `/proc/TID/stat` and `/proc/TID/schedstat`. `None` if the task is gone, or the kernel does
+/// Reads `/proc/TID/status` and `/proc/TID/schedstat`. `None` if the task is gone, or the kernel does
 /// not count (CONFIG_SCHED_INFO).
+///
+/// Not `/proc/TID/stat`: it waits for an exec that is under way, and an exec that closes a file of ours
+/// waits for us.
 pub fn scheduling(tid: i32) -> Option<Scheduling> {
-    let stat = fs::read(format!("/proc/{tid}/stat")).ok()?;
+    let status = fs::read(format!("/proc/{tid}/status")).ok()?;
     let schedstat = fs::read_to_string(format!("/proc/{tid}/schedstat")).ok()?;
-    // The name, in brackets, may hold anything.
-    let name_end = stat.iter().rposition(|byte| *byte == b')')?;
+    let status = String::from_utf8_lossy(&status);
+    let state = status.lines().find_map(|line| line.strip_prefix("State:"))?.trim();
     let mut counts = schedstat.split_ascii_whitespace();
     Some(Scheduling {
-        asleep: *stat.get(name_end + 2)? != b'R',
+        asleep: !state.starts_with('R'),
         run_time: counts.next()?.parse().ok()?,
         turns: counts.nth(1)?.parse().ok()?,
     })
