@@ -97,6 +97,7 @@ static struct child make_child(deed *act)
 		close(reports[0]);
 		my_commands = commands[0];
 		my_reports = reports[1];
+		send_byte(my_reports);
 		receive_byte(my_commands);
 		act();
 		_exit(0);
@@ -105,6 +106,8 @@ static struct child make_child(deed *act)
 	close(reports[1]);
 	child.commands = commands[1];
 	child.reports = reports[0];
+	/* It has closed the device. */
+	receive_byte(child.reports);
 	return child;
 }
 

@@ -153,6 +153,9 @@ static void handle_event(const siginfo_t *info)
 	/* Anybody may send us this signal; the device says SI_QUEUE. */
 	if (info->si_code != SI_QUEUE)
 		return;
+	/* It was found ending and given up; its exit has just overtaken that. */
+	if (!task && (event == KMONITOR_PROCESS_EXIT || event == KMONITOR_THREAD_EXIT))
+		return;
 	if (task && task->unannounced) {
 		/* Creation is reported before all else that a task does, or not at all. */
 		if (is_creation)

@@ -49,7 +49,8 @@ impl Closing {
         let Some(then) = self.waiting else { return now > self.since + LONGEST };
         procfs::scheduling(self.by.0).is_none_or(|today| {
             // It does not sleep between our answer and the release.
-            (today.asleep && today.turns != then.turns) || today.run_time > then.run_time + RUN_TIME
+            let slept = today.asleep && (!then.asleep || today.turns != then.turns);
+            slept || today.run_time > then.run_time + RUN_TIME
         })
     }
 }
@@ -61,10 +62,9 @@ pub struct Closings(HashMap<HandleId, Vec<Closing>>);
 impl Closings {
     /// A task closes a descriptor of the file; to be called before that is answered.
     pub fn begin(&mut self, handle: HandleId, by: Tid) {
-        self.past(by);
         let since = Instant::now();
         let closings = self.0.entry(handle).or_default();
-        closings.retain(|closing| !closing.past || closing.since.elapsed() < KEPT);
+        closings.retain(|closing| closing.by != by);
         closings.push(Closing {
             by,
             stamp: Stamp(monotonic_ns()),
@@ -87,13 +87,20 @@ impl Closings {
         self.0.remove(&handle);
     }
 
-    /// True while one of those who close the file may be about to release it. Once false, the
-    /// requests that were read just before the call hold its release, if there is one.
-    pub fn in_doubt(&mut self, handle: HandleId) -> bool {
-        let Some(closings) = self.0.get_mut(&handle) else { return false };
+    /// Looks how far the closers are; to be called before the device queue is drained.
+    pub fn look(&mut self) {
         let now = Instant::now();
-        closings.iter_mut().for_each(|closing| closing.look(now));
-        closings.iter().any(|closing| !closing.past)
+        self.0.values_mut().flatten().for_each(|closing| closing.look(now));
+        self.0.retain(|_, closings| {
+            closings.retain(|closing| !closing.past || closing.since.elapsed() < KEPT);
+            !closings.is_empty()
+        });
+    }
+
+    /// True while one of those who close the file may be about to release it. When false, the device
+    /// queue as it was last drained has held its release, if there is one.
+    pub fn in_doubt(&self, handle: HandleId) -> bool {
+        self.0.get(&handle).is_some_and(|closings| closings.iter().any(|closing| !closing.past))
     }
 
     /// True if a descriptor of the file was closed since then.

@@ -94,10 +94,9 @@ impl Outbox {
         counters.delayed.add();
         queue.push(key, signal);
         queue.full |= !waits;
-        if self.next_try.is_none() {
-            self.wait = SHORTEST_WAIT;
-            self.next_try = Some(Instant::now() + self.wait);
-        }
+        let soon = Instant::now() + SHORTEST_WAIT;
+        self.wait = SHORTEST_WAIT;
+        self.next_try = Some(self.next_try.map_or(soon, |at| at.min(soon)));
     }
 
     /// False if the signal must wait.
@@ -174,6 +173,19 @@ impl Outbox {
             if queue.signals.is_empty() {
                 self.waiting.remove(&key.monitor.instance);
             }
+        }
+    }
+
+    /// These events of the registration are no longer wanted.
+    pub fn forget_events(&mut self, key: Key, events: EventMask) {
+        let Some(queue) = self.waiting.get_mut(&key.monitor.instance) else { return };
+        let unwanted =
+            |of: Key, signal: &QueuedSignal| of == key && events.intersects(EventMask(signal.value));
+        while let Some(at) = queue.signals.iter().position(|(of, signal)| unwanted(*of, signal)) {
+            queue.remove(at);
+        }
+        if queue.signals.is_empty() {
+            self.waiting.remove(&key.monitor.instance);
         }
     }
 

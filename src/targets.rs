@@ -39,17 +39,21 @@ impl Target {
         let as_of = Stamp(monotonic_ns());
         let status = procfs::task_status(tid.0).ok();
         let tgid = status.map(|status| Tgid(status.tgid));
+        // A task that has ended will not be heard of again, also not when its process does.
+        let ended = status.is_some_and(|status| status.ended);
         let main_thread = tgid.filter(|tgid| tgid.leader() == tid);
-        // One that is dead already will not be heard of again.
-        let pidfd = main_thread.and_then(|tgid| PidFd::open(tgid.0).ok()).filter(|pidfd| !pidfd.has_exited());
+        let pidfd = main_thread
+            .filter(|_| !ended)
+            .and_then(|tgid| PidFd::open(tgid.0).ok())
+            .filter(|pidfd| !pidfd.has_exited());
         Target {
             registrations: 0,
             uid: status.map(|status| Uid(status.real_uid)),
             as_of,
             tgid,
-            living: status.is_some() && (main_thread.is_none() || pidfd.is_some()),
+            living: status.is_some() && !ended && (main_thread.is_none() || pidfd.is_some()),
             pidfd,
-            ended: false,
+            ended,
             told: false,
         }
     }
@@ -98,7 +102,7 @@ impl Targets {
 
     /// Processes that have ended and whose exit was not heard of yet.
     pub fn due(&self) -> Vec<Tid> {
-        let mut events = [EpollEvent::empty(); 64];
+        let mut events = [EpollEvent::empty(); 1024];
         let count = self.exits.wait(&mut events, EpollTimeout::ZERO).unwrap_or(0);
         events[..count].iter().map(|event| Tid(event.data() as i32)).collect()
     }
@@ -133,6 +137,7 @@ impl Targets {
                 let creators = self.targets.get(&event.target).and_then(|creator| creator.uid);
                 born.uid = creators.or_else(|| uid_now(event.target)).or(born.uid);
                 born.as_of = event.at;
+                born.ended = false;
                 self.set(event.subject, born);
             }
             Kind::ProcessExec => {

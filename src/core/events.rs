@@ -7,13 +7,13 @@ use nix::poll::{PollFd, PollFlags};
 use crate::abi::EventMask;
 use crate::event::{Event, Input, Kind};
 use crate::ids::{HandleId, Signal, Stamp, Tgid, Tid, Uid};
-use crate::node::{Answer, Node, Request};
+use crate::node::Node;
 use crate::notify::siginfo;
 use crate::registry::Key;
 use crate::source::Source;
 use crate::sys::clock::monotonic_ns;
 
-use super::{CLOSE_BEFORE_EXEC, Core, CoreError, EXIT_AFTER_EXEC, RELEASE_AFTER_EXEC, held, wait};
+use super::{CLOSE_BEFORE_EXEC, Core, CoreError, EXIT_AFTER_EXEC, held, wait};
 
 impl<N: Node, S: Source> Core<N, S> {
     pub(super) fn hear(&mut self, input: Input) -> Result<(), CoreError> {
@@ -61,8 +61,8 @@ impl<N: Node, S: Source> Core<N, S> {
     }
 
     /// What an exec did beside being one. It ended all other threads of its process. And it may have
-    /// closed the file through which the process watches itself: the new program must not be
-    /// signalled (J2).
+    /// closed the file through which the process watches itself: then the release follows when it is
+    /// back in user mode, and until that is known the new program must not be signalled (J2).
     fn exec(&mut self, event: &Event) -> Result<(), CoreError> {
         if self.registry.has_target(event.target) {
             self.hear_thread_exits(event)?;
@@ -70,17 +70,10 @@ impl<N: Node, S: Source> Core<N, S> {
         for monitor in self.monitors.other_threads(event.tgid) {
             self.remove_monitor(monitor);
         }
-        let deadline = Instant::now() + RELEASE_AFTER_EXEC;
-        loop {
-            let closing = self.files_closed_by(event);
-            self.take_requests()?;
-            self.release_early(&closing);
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || self.files_closed_by(event).is_empty() {
-                return Ok(());
-            }
-            wait(&mut [PollFd::new(self.node.poll_fd(), PollFlags::POLLIN)], Some(left))?;
+        for handle in self.files_closed_by(event) {
+            self.closings.begin(handle, event.target);
         }
+        Ok(())
     }
 
     /// The kernel reports the end of a thread a moment after it has let the exec go on that waited
@@ -131,21 +124,6 @@ impl<N: Node, S: Source> Core<N, S> {
         files
     }
 
-    /// Applies the releases of these files before their turn; those who wait for one are answered.
-    fn release_early(&mut self, files: &[HandleId]) {
-        for request in std::mem::take(&mut self.waiting) {
-            match request {
-                Request::Release { ticket, handle } if files.contains(&handle) => {
-                    self.release(handle);
-                    if let Some(ticket) = ticket {
-                        self.node.answer(ticket, Answer::Done);
-                    }
-                }
-                other => self.waiting.push_back(other),
-            }
-        }
-    }
-
     /// Signals an event to everybody who wants it.
     fn tell(&mut self, event: &Event) {
         if self.options.abort_events && event.killed_by.is_some() {
@@ -171,7 +149,7 @@ impl<N: Node, S: Source> Core<N, S> {
         for (monitor, signal, credentials) in told {
             if self.monitors.may_signal(credentials, monitor.instance) {
                 let key = Key { monitor, target: event.target };
-                let held = held(&self.registry, &mut self.closings, key);
+                let held = held(&self.registry, &self.closings, key);
                 self.outbox.send(&self.monitors, key, siginfo(signal, bit, event.subject, uid), held);
             } else {
                 self.observer.counters.forbidden.add();

@@ -45,10 +45,6 @@ const DUE_EXIT: Duration = Duration::from_millis(20);
 /// How long the exits of the threads that an exec ended may follow it.
 const EXIT_AFTER_EXEC: Duration = Duration::from_millis(20);
 
-/// How long a release may follow the exec that closed its file; the kernel makes it on the way back
-/// to user mode.
-const RELEASE_AFTER_EXEC: Duration = Duration::from_millis(20);
-
 /// A close this much before an exec may be the exec's own.
 const CLOSE_BEFORE_EXEC: Duration = Duration::from_millis(200);
 
@@ -155,7 +151,7 @@ impl<N: Node, S: Source> Core<N, S> {
                 busy = true;
             }
             busy |= self.hear_due_exits()? || self.bury_monitors();
-            let (registry, closings) = (&self.registry, &mut self.closings);
+            let (registry, closings) = (&self.registry, &self.closings);
             self.outbox.retry(&self.monitors, |key| held(registry, closings, key));
             if !busy {
                 return Ok(());
@@ -173,6 +169,8 @@ impl<N: Node, S: Source> Core<N, S> {
     /// Reads the device queue to its end. Releases that nobody waits for take effect at once,
     /// everything else waits its turn.
     fn take_requests(&mut self) -> Result<(), NodeGone> {
+        // First: a closer that is past its close by now has its release in the queue.
+        self.closings.look();
         while let Some(request) = self.node.next()? {
             match request {
                 Request::Release { ticket: None, handle } => self.release(handle),
@@ -182,11 +180,10 @@ impl<N: Node, S: Source> Core<N, S> {
         Ok(())
     }
 
-    /// Handles every event that was queued when this was called, and every exit that has happened.
+    /// Handles every event that was queued when this was called, and every exit that had happened.
     fn drain_source(&mut self) -> Result<(), CoreError> {
         self.drain_queue()?;
-        while self.hear_due_exits()? {}
-        Ok(())
+        self.hear_due_exits().map(drop)
     }
 
     /// Waits a moment for the exits of targets that have ended: the kernel lets waiters go before it
@@ -198,13 +195,11 @@ impl<N: Node, S: Source> Core<N, S> {
         for target in &due {
             while self.targets.exit_is_due(*target) {
                 let left = deadline.saturating_duration_since(Instant::now());
-                let ready = match self.source.poll_fd() {
-                    Some(source) => wait(&mut [PollFd::new(source, PollFlags::POLLIN)], Some(left))?,
-                    None => false,
-                };
-                if ready {
-                    self.drain_queue()?;
-                } else if left.is_zero() {
+                if let Some(source) = self.source.poll_fd() {
+                    wait(&mut [PollFd::new(source, PollFlags::POLLIN)], Some(left))?;
+                }
+                self.drain_queue()?;
+                if left.is_zero() && self.targets.exit_is_due(*target) {
                     self.tell_lost_exit(*target)?;
                 }
             }
@@ -226,7 +221,7 @@ impl<N: Node, S: Source> Core<N, S> {
 }
 
 /// True while the registration's signals must wait: each of its open files may be closed by now.
-fn held(registry: &Registry, closings: &mut Closings, key: Key) -> bool {
+fn held(registry: &Registry, closings: &Closings, key: Key) -> bool {
     let handles = registry.handles(key);
     !handles.is_empty() && handles.into_iter().all(|handle| closings.in_doubt(handle))
 }

@@ -27,15 +27,15 @@ impl<N: Node, S: Source> Core<N, S> {
             }
             Request::Close { ticket, handle, by } => {
                 if self.registry.has_handle(handle) {
-                    self.closings.past(by);
-                    self.send_waiting();
                     self.drain_source()?;
+                    self.send_waiting();
                     self.closings.begin(handle, by);
                 }
                 (ticket, Ok(Answer::Done))
             }
             Request::Release { ticket, handle } => {
                 self.drain_source()?;
+                self.send_waiting();
                 self.release(handle);
                 let Some(ticket) = ticket else { return Ok(()) };
                 (ticket, Ok(Answer::Done))
@@ -53,7 +53,7 @@ impl<N: Node, S: Source> Core<N, S> {
     ) -> Result<Result<(), Errno>, CoreError> {
         // Events that came before this call belong to the registration as it was.
         self.drain_source()?;
-        self.bury_monitors();
+        while self.bury_monitors() {}
         let monitor = match self.monitors.enrol(caller) {
             Ok(monitor) => monitor,
             Err(errno) => {
@@ -83,12 +83,15 @@ impl<N: Node, S: Source> Core<N, S> {
     fn deregister(&mut self, caller: Caller, command: Command) -> Result<Result<(), Errno>, CoreError> {
         let target = Tid(command.pid);
         self.drain_source()?;
-        self.bury_monitors();
+        while self.bury_monitors() {}
         let Some(monitor) = self.monitors.known(caller) else { return Ok(Err(Errno::EINVAL)) };
+        self.send_waiting();
         let result = self.driver.deregister(monitor, command);
-        if result == Ok(Deregistered::Removed) {
-            self.send_waiting();
-            self.ended(Key { monitor, target });
+        let key = Key { monitor, target };
+        match result {
+            Ok(Deregistered::Removed) => self.ended(key),
+            Ok(Deregistered::Kept) => self.outbox.forget_events(key, command.events),
+            Err(_) => {}
         }
         Ok(result.map(drop))
     }
@@ -102,7 +105,7 @@ impl<N: Node, S: Source> Core<N, S> {
 
     /// Sends the signals that wait and can be sent by now.
     fn send_waiting(&mut self) {
-        let (registry, closings) = (&self.registry, &mut self.closings);
+        let (registry, closings) = (&self.registry, &self.closings);
         self.outbox.retry_all(&self.monitors, |key| held(registry, closings, key));
     }
 

@@ -7,8 +7,10 @@ use std::io;
 use std::io::IoSliceMut;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
+use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crossbeam_channel::{Receiver, Sender, bounded};
 use fuser::{
     Config, Filesystem, InitFlags, KernelConfig, MountOption, Session, SessionACL, SessionUnmounter,
 };
@@ -32,6 +34,9 @@ const MAX_WRITE: u32 = 4096;
 
 /// The kernel may keep the attributes: only chmod, chown and utimes change them, and it sees those.
 const ATTR_VALID_SECONDS: u64 = 3600;
+
+/// Unknown ioctls that wait for a look at their pointer; more are refused without one.
+const MOST_UNKNOWN: usize = 64;
 
 /// The root's inode number.
 const ROOT: u64 = 1;
@@ -63,6 +68,7 @@ impl Filesystem for Negotiation {
 pub struct FuseNode {
     channel: Channel<Session<Negotiation>>,
     attr: Attr,
+    unknown_ioctls: Sender<UnknownIoctl>,
 }
 
 impl FuseNode {
@@ -98,7 +104,12 @@ impl FuseNode {
             ..Attr::default()
         };
         let channel = Channel::new(session, wire::FOPEN_DIRECT_IO | wire::FOPEN_NONSEEKABLE)?;
-        Ok(FuseNode { channel, attr })
+        let device = channel.poll_fd().try_clone_to_owned()?;
+        let (unknown_ioctls, receiver) = bounded(MOST_UNKNOWN);
+        thread::Builder::new()
+            .name("kmonitor-ioctl".to_owned())
+            .spawn(move || answer_unknown(device, &receiver))?;
+        Ok(FuseNode { channel, attr, unknown_ioctls })
     }
 
     /// What takes the mount away; the node itself goes to the core thread.
@@ -119,7 +130,13 @@ impl Unmounter {
 }
 
 /// One frame: a request for the reader, or `None` if it needs none. An error is its answer.
-fn take(device: &impl AsFd, attr: &mut Attr, header: &InHeader, body: &[u8]) -> Taken {
+fn take(
+    device: &impl AsFd,
+    attr: &mut Attr,
+    unknown_ioctls: &Sender<UnknownIoctl>,
+    header: &InHeader,
+    body: &[u8],
+) -> Taken {
     let unique = header.unique;
     let ticket = channel::ticket(header);
     match header.opcode {
@@ -135,12 +152,20 @@ fn take(device: &impl AsFd, attr: &mut Attr, header: &InHeader, body: &[u8]) -> 
         op::IOCTL => {
             let (ioctl, data) = wire::argument::<IoctlIn>(body).ok_or(Errno::EIO)?;
             let caller = channel::caller(header)?;
+            let Some(argument) = data.first_chunk().copied() else {
+                let unknown = UnknownIoctl { unique, caller: caller.tid, pointer: ioctl.arg };
+                let can_look = !FILE_ATTRIBUTE_COMMANDS.contains(&ioctl.cmd);
+                return match can_look.then(|| unknown_ioctls.try_send(unknown)) {
+                    Some(Ok(())) => Ok(None),
+                    _ => Err(Errno::EINVAL),
+                };
+            };
             return Ok(Some(Request::Ioctl {
                 ticket,
                 handle: HandleId(ioctl.fh),
                 caller,
                 command: ioctl.cmd,
-                argument: argument_bytes(&ioctl, data, caller.tid),
+                argument: Ok(argument),
             }));
         }
         op::FLUSH => {
@@ -202,22 +227,27 @@ fn change_attr(attr: &mut Attr, change: &SetattrIn) -> Result<(), Errno> {
     Ok(())
 }
 
-/// The 12 bytes at the argument pointer, whatever the command says about its own size and direction
-/// (fact 9). The kernel fetched them for a command that writes that much; else we look ourselves.
-fn argument_bytes(ioctl: &IoctlIn, data: &[u8], tid: Tid) -> Result<[u8; COMMAND_SIZE], Errno> {
-    if let Some(bytes) = data.first_chunk() {
-        return Ok(*bytes);
-    }
-    let mut bytes = [0; COMMAND_SIZE];
-    if FILE_ATTRIBUTE_COMMANDS.contains(&ioctl.cmd) {
-        return Ok(bytes);
-    }
-    let remote = [RemoteIoVec { base: ioctl.arg as usize, len: COMMAND_SIZE }];
-    match process_vm_readv(Pid::from_raw(tid.0), &mut [IoSliceMut::new(&mut bytes)], &remote) {
-        Ok(COMMAND_SIZE) => Ok(bytes),
-        Ok(_) | Err(Errno::EFAULT) => Err(Errno::EFAULT),
-        // We may not look. The command is none of the device's two, for which the kernel looked.
-        Err(_) => Ok(bytes),
+/// An ioctl whose number does not have the kernel fetch the argument. It is none of the device's two.
+struct UnknownIoctl {
+    unique: u64,
+    caller: Tid,
+    pointer: u64,
+}
+
+/// Answers such ioctls: EFAULT if the 12 bytes at the pointer cannot be read, whatever the command says
+/// about its own size and direction (fact 9), else EINVAL. On a thread of its own, since the caller
+/// chooses what serves that memory, and it may be nobody.
+fn answer_unknown(device: impl AsFd, ioctls: &Receiver<UnknownIoctl>) {
+    for ioctl in ioctls {
+        let mut bytes = [0; COMMAND_SIZE];
+        let remote = [RemoteIoVec { base: ioctl.pointer as usize, len: COMMAND_SIZE }];
+        let local = &mut [IoSliceMut::new(&mut bytes)];
+        let errno = match process_vm_readv(Pid::from_raw(ioctl.caller.0), local, &remote) {
+            // Where we may not look, the pointer is taken for a good one.
+            Ok(COMMAND_SIZE) | Err(Errno::EPERM) => Errno::EINVAL,
+            Ok(_) | Err(_) => Errno::EFAULT,
+        };
+        wire::reply(&device, ioctl.unique, Err(errno));
     }
 }
 
@@ -227,8 +257,8 @@ impl Node for FuseNode {
     }
 
     fn next(&mut self) -> Result<Option<Request>, NodeGone> {
-        let attr = &mut self.attr;
-        self.channel.next(|device, header, body| take(device, attr, header, body))
+        let (attr, unknown) = (&mut self.attr, &self.unknown_ioctls);
+        self.channel.next(|device, header, body| take(device, attr, unknown, header, body))
     }
 
     fn answer(&mut self, ticket: Ticket, answer: Answer) {

@@ -66,6 +66,11 @@ pub fn program(own: Tid, tasks: Option<&[Tid]>) -> Vec<FilterInsn> {
     code
 }
 
+/// The program that lets everything through, or nothing.
+pub fn everything(through: bool) -> [FilterInsn; 1] {
+    [if through { accept() } else { drop_it() }]
+}
+
 /// Instructions that accept the message if the accumulator is one of the sorted `words`, and else
 /// run off their end.
 fn search(words: &[u32]) -> Vec<FilterInsn> {

@@ -27,7 +27,7 @@ const LINGER: Duration = Duration::from_secs(1);
 const ANSWER: Duration = Duration::from_millis(100);
 
 /// How often a broken listener count is pushed up before we give up.
-const MENDS: u32 = 10_000;
+const MENDS: u32 = 1000;
 
 const LISTEN: u32 = 1;
 const IGNORE: u32 = 2;
@@ -55,7 +55,6 @@ pub struct ProcConnector {
     unused_since: Option<Instant>,
     inputs: VecDeque<Input>,
     answers: Vec<Message>,
-    strangers: u64,
     buffer: Box<[u8; 4096]>,
 }
 
@@ -74,7 +73,6 @@ impl ProcConnector {
             unused_since: None,
             inputs: VecDeque::new(),
             answers: Vec::new(),
-            strangers: 0,
             buffer: Box::new([0; 4096]),
         }
     }
@@ -84,22 +82,16 @@ impl ProcConnector {
     pub fn check(&mut self) -> Result<bool, SourceError> {
         self.subscribe()?;
         // A name change that our filter drops must not silence the next one.
-        self.attach(&mut [libc::sock_filter {
-            code: (libc::BPF_RET | libc::BPF_K) as u16,
-            jt: 0,
-            jf: 0,
-            k: 0,
-        }])?;
+        self.attach(&mut filter::everything(false))?;
         self.change_own_name();
         self.refilter()?;
-        self.filters = self.heard_of_ourselves()?;
+        self.filters = self.heard_of_ourselves(ANSWER)?;
+        if !self.filters {
+            self.refilter()?;
+            self.mend()?;
+        }
         self.unsubscribe();
         Ok(self.filters)
-    }
-
-    /// Messages that did not come from the kernel, or made no sense, and were dropped.
-    pub fn strangers(&self) -> u64 {
-        self.strangers
     }
 
     fn subscribe(&mut self) -> Result<(), SourceError> {
@@ -121,7 +113,7 @@ impl ProcConnector {
                 errno => SourceError::Io { action: "bind", errno },
             })
         });
-        let result = result.and_then(|()| self.listen()).and_then(|()| self.assure_hearing());
+        let result = result.and_then(|()| self.listen());
         if result.is_err() {
             self.unsubscribe();
         }
@@ -133,21 +125,29 @@ impl ProcConnector {
     /// Subscribes. The bare operation, which every kernel takes; with an event mask (6.6 and later) the
     /// kernel would not answer, and our filter does more.
     fn listen(&mut self) -> Result<(), SourceError> {
-        match self.request(LISTEN)? {
-            Some(0) => Ok(()),
-            Some(errno) => Err(SourceError::Refused(Errno::from_raw(errno as i32))),
-            None => Err(SourceError::Ignored),
+        let answer = self.request(LISTEN)?;
+        if let Some(errno) = answer.filter(|errno| *errno != 0) {
+            return Err(SourceError::Refused(Errno::from_raw(errno as i32)));
+        }
+        if answer.is_some() && self.heard_of_ourselves(ANSWER)? {
+            return Ok(());
+        }
+        match self.mend() {
+            // A namespace in which requests are ignored looks like a count that is far too low.
+            Err(SourceError::Deaf(_)) if answer.is_none() => Err(SourceError::Ignored),
+            result => result,
         }
     }
 
-    /// The kernel counts listeners, and anybody can make it miscount; then nobody is sent anything.
-    fn assure_hearing(&mut self) -> Result<(), SourceError> {
+    /// The kernel counts listeners, and anybody can make it miscount; then nobody is sent anything, not
+    /// even answers. Pushes the count up until we hear of ourselves.
+    fn mend(&mut self) -> Result<(), SourceError> {
         for _ in 0..MENDS {
-            if self.heard_of_ourselves()? {
+            self.send(INVALID)?;
+            self.send(LISTEN)?;
+            if self.heard_of_ourselves(Duration::ZERO)? {
                 return Ok(());
             }
-            self.request(INVALID)?;
-            self.request(LISTEN)?;
         }
         Err(SourceError::Deaf(MENDS))
     }
@@ -191,17 +191,18 @@ impl ProcConnector {
     /// Sends a request and waits for its answer: the errno in it, or `None` if the kernel gave none.
     fn request(&mut self, operation: u32) -> Result<Option<u32>, SourceError> {
         let expected = self.send(operation)?;
-        self.await_answer(|message| match *message {
+        self.await_answer(ANSWER, |message| match *message {
             Message::Ack { ack, error } if ack == expected => Some(error),
             _ => None,
         })
     }
 
     /// Changes our own name to what it is, and tells whether that was reported.
-    fn heard_of_ourselves(&mut self) -> Result<bool, SourceError> {
+    fn heard_of_ourselves(&mut self, limit: Duration) -> Result<bool, SourceError> {
         self.change_own_name();
         let own = self.own;
-        let heard = self.await_answer(|message| (*message == Message::Comm { tid: own }).then_some(()))?;
+        let heard =
+            self.await_answer(limit, |message| (*message == Message::Comm { tid: own }).then_some(()))?;
         Ok(heard.is_some())
     }
 
@@ -213,8 +214,12 @@ impl ProcConnector {
 
     /// Reads until `wanted` finds what it wants among the answers; events that come before it keep
     /// their place in line.
-    fn await_answer<T>(&mut self, wanted: impl Fn(&Message) -> Option<T>) -> Result<Option<T>, SourceError> {
-        let deadline = Instant::now() + ANSWER;
+    fn await_answer<T>(
+        &mut self,
+        limit: Duration,
+        wanted: impl Fn(&Message) -> Option<T>,
+    ) -> Result<Option<T>, SourceError> {
+        let deadline = Instant::now() + limit;
         self.answers.clear();
         loop {
             while self.receive()? {
@@ -238,15 +243,15 @@ impl ProcConnector {
         match socket.receive(self.buffer.as_mut_slice()) {
             Ok((len, 0)) => {
                 let (inputs, answers) = (&mut self.inputs, &mut self.answers);
-                let decoded = decode(&self.buffer[..len.min(self.buffer.len())], |message| match message {
+                // What the kernel says is well-formed; what is not is no news.
+                let _ = decode(&self.buffer[..len.min(self.buffer.len())], |message| match message {
                     Message::Event(event) => inputs.push_back(Input::Event(event)),
                     Message::Uid { tid, real, at } => inputs.push_back(Input::Uid { tid, real, at }),
                     Message::Comm { .. } | Message::Ack { .. } => answers.push(message),
                 });
-                self.strangers += u64::from(decoded.is_err());
             }
             // Any process can send to our port; only the kernel is believed.
-            Ok(_) => self.strangers += 1,
+            Ok(_) => {}
             Err(Errno::EAGAIN) => return Ok(false),
             Err(Errno::ENOBUFS) => self.inputs.push_back(Input::Lost),
             Err(errno) => return Err(SourceError::Io { action: "read", errno }),
@@ -256,7 +261,11 @@ impl ProcConnector {
 
     /// Filters for the tasks that are watched now; for none if they are too many.
     fn refilter(&mut self) -> Result<(), SourceError> {
-        if self.filters && self.watched.len() <= self.most_filtered {
+        if !self.filters {
+            let result = self.attach(&mut filter::everything(true));
+            return self.filtered(result);
+        }
+        if self.watched.len() <= self.most_filtered {
             let tasks: Vec<Tid> = self.watched.keys().copied().collect();
             match self.attach(&mut filter::program(self.own, Some(&tasks))) {
                 // More than net.core.optmem_max, which the filter in place counts against too.

@@ -14,6 +14,8 @@ pub struct TaskStatus {
     pub effective_uid: u32,
     /// Its saved set-uid.
     pub saved_uid: u32,
+    /// It has ended: a zombie, perhaps of a main thread whose process goes on.
+    pub ended: bool,
 }
 
 /// Reads `/proc/TID/status`; also works for a zombie, and for a task that is not a main thread.
@@ -36,6 +38,7 @@ fn parse_status(text: &[u8]) -> Option<TaskStatus> {
         real_uid: uids.next()??,
         effective_uid: uids.next()??,
         saved_uid: uids.next()??,
+        ended: field("State:").is_some_and(|state| state.trim().starts_with(['Z', 'X'])),
     })
 }
 
@@ -83,17 +86,20 @@ pub struct Mount {
 
 /// Reads `/proc/self/mountinfo`; the last mount of a place is the one in sight.
 pub fn mounts() -> io::Result<Vec<Mount>> {
-    Ok(fs::read_to_string("/proc/self/mountinfo")?.lines().filter_map(parse_mount).collect())
+    Ok(fs::read("/proc/self/mountinfo")?.split(|byte| *byte == b'\n').filter_map(parse_mount).collect())
 }
 
-fn parse_mount(line: &str) -> Option<Mount> {
-    let (head, tail) = line.split_once(" - ")?;
-    let (mut fields, mut tail) = (head.split(' ').skip(2), tail.split(' '));
+fn parse_mount(line: &[u8]) -> Option<Mount> {
+    // Optional fields end with a lone hyphen.
+    let mut fields = line.split(|byte| *byte == b' ');
+    let device = String::from_utf8_lossy(fields.nth(2)?).into_owned();
+    let mount_point = unescape(fields.nth(1)?);
+    let mut tail = fields.skip_while(|field| *field != b"-").skip(1);
     Some(Mount {
-        device: fields.next()?.to_owned(),
-        mount_point: unescape(fields.nth(1)?.as_bytes()),
-        fs_type: tail.next()?.to_owned(),
-        source: tail.next()?.to_owned(),
+        device,
+        mount_point,
+        fs_type: String::from_utf8_lossy(tail.next()?).into_owned(),
+        source: String::from_utf8_lossy(tail.next()?).into_owned(),
     })
 }
 
@@ -141,12 +147,14 @@ mod tests {
 
     #[test]
     fn mountinfo_lines_are_read_with_their_escapes() {
-        let line = r"36 35 0:41 / /dev/k\040m\134 rw,nosuid shared:1 - fuse kmonitor rw,user_id=0";
+        let line = br"36 35 0:41 / /dev/k\040m\134 rw,nosuid shared:1 - fuse kmonitor rw,user_id=0";
         let mount = parse_mount(line).expect("a mount");
         assert_eq!(mount.mount_point, br"/dev/k m\");
         let Mount { device, fs_type, source, .. } = mount;
         assert_eq!([device.as_str(), fs_type.as_str(), source.as_str()], ["0:41", "fuse", "kmonitor"]);
-        assert_eq!(parse_mount("junk"), None);
+        assert_eq!(parse_mount(b"junk"), None);
+        let foreign = parse_mount(b"36 35 0:42 / /tmp/\xff rw - tmpfs none rw").expect("not UTF-8");
+        assert_eq!(foreign.mount_point, b"/tmp/\xff");
         assert!(mounts().is_ok());
     }
 }

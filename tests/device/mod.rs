@@ -1,1 +1,14 @@
-//! The device on the running kernel.
+//! The device on the running kernel: `kmonitor` as its users start it, and C programs as its clients.
+
+mod aborts;
+mod client;
+mod environment;
+mod examples;
+mod lifecycle;
+mod mail;
+mod place;
+mod program;
+mod promises;
+mod quiet;
+mod run;
+mod served;

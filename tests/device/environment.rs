@@ -1,0 +1,54 @@
+//! What a new user's system may lack: each a sentence with the remedy, and no node left.
+
+use super::program::finish;
+use super::served::{KMONITOR, Place};
+use nix::unistd::{Uid, chown};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// `kmonitor serve` in a namespace of its own, made by unshare(1) with these options.
+fn refused_in_namespace(options: &[&str], parts: &[&str]) {
+    let place = Place::new();
+    let mut command = Command::new("unshare");
+    command.args(options).arg(KMONITOR).args(["serve", "--path", place.text()]);
+    finish(&mut command).gave_up(1, parts);
+    place.assert_clean();
+}
+
+#[test]
+fn a_user_who_is_not_root_is_told_to_become_root() {
+    let place = Place::new();
+    // The target directory may be closed to others; and a copy that we wrote ourselves could be busy.
+    let copy = place.beside("copy");
+    finish(Command::new("install").args(["-m", "755", KMONITOR]).arg(&copy)).well();
+    let directory = copy.parent().expect("it has one");
+    chown(directory, Some(Uid::from_raw(65534)), None).expect("chown");
+    for (command, status) in [("serve", 1), ("run", 125)] {
+        let mut kmonitor = Command::new(&copy);
+        kmonitor.args([command, "--path", place.text()]).uid(65534).gid(65534);
+        if command == "run" {
+            kmonitor.args(["--", "true"]);
+        }
+        finish(&mut kmonitor).gave_up(status, &["root", "sudo"]);
+        place.assert_clean();
+    }
+}
+
+#[test]
+fn without_fuse_the_user_is_told_how_to_get_it() {
+    let place = Place::new();
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", "mount -t tmpfs none /dev && exec \"$0\" serve --path \"$1\"", KMONITOR]);
+    finish(command.arg(place.path())).gave_up(1, &["/dev/fuse", "modprobe fuse", "--device /dev/fuse"]);
+    place.assert_clean();
+}
+
+#[test]
+fn in_a_network_namespace_the_user_is_told_to_use_the_hosts() {
+    refused_in_namespace(&["-n"], &["network namespace", "on the host", "--network=host"]);
+}
+
+#[test]
+fn in_a_pid_namespace_the_user_is_told_to_use_the_hosts() {
+    refused_in_namespace(&["-p", "-f", "--mount-proc"], &["pid", "namespace", "on the host", "--pid=host"]);
+}
