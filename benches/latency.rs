@@ -30,35 +30,39 @@ fn main() {
     let device = std::fs::OpenOptions::new().write(true).open(&daemon.path).expect("open the device");
     block_signal();
     let (stamp, seen) = (shared_cell(), shared_cell());
-    let (mut by_poll, mut by_signal) = (Vec::new(), Vec::new());
-    let (mut same_poll, mut same_signal) = (Vec::new(), Vec::new());
-    for _ in 0..rounds {
-        let target = Target::fork(stamp);
-        by_poll.push(target.exit(stamp, || poll_exit(&target.pidfd)));
-
-        let target = Target::fork(stamp);
-        call(device.as_fd(), REGISTER, target.pid);
-        by_signal.push(target.exit(stamp, take_signal));
-        call(device.as_fd(), DEREGISTER, target.pid);
-
-        let target = Target::fork(stamp);
-        call(device.as_fd(), REGISTER, target.pid);
-        let poller = fork_poller(&target.pidfd, seen);
-        same_signal.push(target.exit(stamp, take_signal));
-        waitpid(poller, None).expect("wait for the poller");
-        call(device.as_fd(), DEREGISTER, target.pid);
-        same_poll.push(seen.load(Ordering::SeqCst) - stamp.load(Ordering::SeqCst));
-    }
     println!("{rounds} exits each; microseconds from the exit to the monitor's return");
-    print_pair("in turn", &mut by_poll, &mut by_signal);
-    print_pair("on the same exits", &mut same_poll, &mut same_signal);
+    for megabytes in [0, 4, 16] {
+        let (mut by_poll, mut by_signal) = (Vec::new(), Vec::new());
+        let (mut same_poll, mut same_signal) = (Vec::new(), Vec::new());
+        let target = || Target::fork(stamp, device.as_fd(), megabytes);
+        for _ in 0..rounds {
+            let polled = target();
+            by_poll.push(polled.exit(stamp, || poll_exit(&polled.pidfd)));
+
+            let signalled = target();
+            call(device.as_fd(), REGISTER, signalled.pid);
+            by_signal.push(signalled.exit(stamp, take_signal));
+            call(device.as_fd(), DEREGISTER, signalled.pid);
+
+            let both = target();
+            call(device.as_fd(), REGISTER, both.pid);
+            let poller = fork_poller(&both.pidfd, seen);
+            same_signal.push(both.exit(stamp, take_signal));
+            waitpid(poller, None).expect("wait for the poller");
+            call(device.as_fd(), DEREGISTER, both.pid);
+            same_poll.push(seen.load(Ordering::SeqCst) - stamp.load(Ordering::SeqCst));
+        }
+        println!("a process with {megabytes} MB of its own");
+        print_pair("  in turn", &mut by_poll, &mut by_signal);
+        print_pair("  on the same exits", &mut same_poll, &mut same_signal);
+    }
 }
 
 fn print_pair(how: &str, poll: &mut [u64], signal: &mut [u64]) {
     println!("{how:<20} {:>8} {:>8} {:>8}", "p50", "p90", "p99");
-    let poll = print_row("  pidfd poll", poll);
-    let signal = print_row("  kmonitor signal", signal);
-    println!("  p50 ratio            {:.2}", signal as f64 / poll as f64);
+    let poll = print_row("    pidfd poll", poll);
+    let signal = print_row("    kmonitor signal", signal);
+    println!("    p50 ratio          {:.2}", signal as f64 / poll as f64);
 }
 
 fn print_row(name: &str, samples: &mut [u64]) -> u64 {
@@ -106,12 +110,17 @@ struct Target {
 }
 
 impl Target {
-    fn fork(stamp: &AtomicU64) -> Target {
+    fn fork(stamp: &AtomicU64, device: BorrowedFd<'_>, megabytes: usize) -> Target {
         let (wait, go) = pipe().expect("pipe");
         // SAFETY: this program has one thread.
         match unsafe { fork() }.expect("fork") {
             ForkResult::Child => {
+                // A target is a stranger: it does not hold the monitor's file.
+                // SAFETY: the child does not use it again.
+                unsafe { libc::close(device.as_raw_fd()) };
+                let memory = vec![1u8; megabytes << 20];
                 let _ = read(&wait, &mut [0]);
+                std::hint::black_box(&memory);
                 stamp.store(monotonic_ns(), Ordering::SeqCst);
                 // SAFETY: always.
                 unsafe { libc::_exit(0) }

@@ -42,6 +42,9 @@ const BATCH: usize = 64;
 /// How long an exit that is due may take to arrive; it took at most 15 µs (event-sources fact (e)).
 const DUE_EXIT: Duration = Duration::from_millis(20);
 
+/// How long such an exit is looked for without sleeping: to sleep and wake costs more.
+const SPIN: Duration = Duration::from_micros(50);
+
 /// How long the exits of the threads that an exec ended may follow it.
 const EXIT_AFTER_EXEC: Duration = Duration::from_millis(20);
 
@@ -195,7 +198,9 @@ impl<N: Node, S: Source> Core<N, S> {
         for target in &due {
             while self.targets.exit_is_due(*target) {
                 let left = deadline.saturating_duration_since(Instant::now());
-                if let Some(source) = self.source.poll_fd() {
+                if deadline - DUE_EXIT + SPIN > Instant::now() {
+                    std::hint::spin_loop();
+                } else if let Some(source) = self.source.poll_fd() {
                     wait(&mut [PollFd::new(source, PollFlags::POLLIN)], Some(left))?;
                 }
                 self.drain_queue()?;
