@@ -337,7 +337,7 @@ void settle(void)
 	char answer = 1;
 
 	need(send(SETTLE_FD, &answer, 1, 0) == 1);
-	need(recv(SETTLE_FD, &answer, 1, 0) == 1);
+	need(TEMP_FAILURE_RETRY(recv(SETTLE_FD, &answer, 1, 0)) == 1);
 	need(answer == 1);
 }
 

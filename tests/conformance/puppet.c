@@ -223,12 +223,12 @@ long answer(struct puppet *p)
 
 	if (p == me)
 		return own_result;
-	while (poll(&readable, 1, 200) == 0)
+	while (TEMP_FAILURE_RETRY(poll(&readable, 1, 200)) == 0)
 		if (dead(p->pid) && dead(p->process) && poll(&readable, 1, 0) == 0) {
 			say("%s died", name_of(p->pid));
 			_exit(0);
 		}
-	need(recv(case_end(p->slot), &r, sizeof r, 0) == sizeof r);
+	need(TEMP_FAILURE_RETRY(recv(case_end(p->slot), &r, sizeof r, 0)) == sizeof r);
 	return r;
 }
 

@@ -1,0 +1,117 @@
+//! The conformance suite on the original and on kmonitor: every case shows the same, or what
+//! `differences.tsv` lists.
+
+mod differences;
+mod document;
+mod record;
+mod suite;
+mod tap;
+mod trial;
+mod verdict;
+
+use crate::device::served::Place;
+use crate::guest::GuestError;
+use crate::original;
+use differences::{Carrier, Difference};
+use std::io::{self, Write};
+use suite::{Bits, Suite};
+use tap::Report;
+use trial::{Reports, Trial};
+
+/// Asserts that a trial of kmonitor shows what it should.
+fn assert_as_listed(trial: &Trial, carrier: Carrier) {
+    let list = differences::read();
+    let list: Vec<&Difference> = list.iter().filter(|row| row.shows_on(carrier)).collect();
+    let wrong = judge_both(&trial.reports, |bits, report| verdict::judge(report, &record::read(bits), &list));
+    assert!(
+        wrong.is_empty(),
+        "over {carrier}:\n{}\n{}\nThe daemon said: {:?}",
+        wrong.join("\n"),
+        verdict::ADVICE,
+        trial.complaints
+    );
+    assert_eq!(trial.complaints, "", "the daemon had something to complain of");
+}
+
+/// What a judge has to say of both reports.
+fn judge_both(reports: &Reports, judge: impl Fn(Bits, &Report) -> Vec<String>) -> Vec<String> {
+    let both = Bits::ALL.into_iter().zip(reports);
+    both.flat_map(|(bits, text)| {
+        let wrong = judge(bits, &Report::parse(text));
+        wrong.into_iter().map(move |sentence| format!("{bits} programs: {sentence}"))
+    })
+    .collect()
+}
+
+#[test]
+#[ignore = "needs the 2004 mail (KMONITOR_MAIL or ../shared/mail)"]
+fn the_original_passes_every_case() -> Result<(), GuestError> {
+    let reports = trial::of_the_original(&Suite::build()?, &original::mail()?)?;
+    let wrong = judge_both(&reports, |_, report| verdict::judge_original(report));
+    assert!(wrong.is_empty(), "on the original:\n{}", wrong.join("\n"));
+    if record::blessing() {
+        for (bits, text) in Bits::ALL.into_iter().zip(&reports) {
+            record::bless(&record::path(bits), text);
+        }
+    }
+    let stale = judge_both(&reports, |bits, report| verdict::judge_record(&record::read(bits), report));
+    assert!(
+        stale.is_empty(),
+        "the recorded verdicts are not those of this run; run with KMONITOR_BLESS=1:\n{}",
+        stale.join("\n")
+    );
+    Ok(())
+}
+
+#[test]
+fn the_originals_recorded_verdicts_are_those_of_this_suite() -> Result<(), GuestError> {
+    if original::mail().is_err() {
+        // Past the test harness, which keeps what a passing test prints to itself.
+        let _ =
+            writeln!(io::stderr(), "NOT RUN: the suite on the original; its recorded verdicts stand for it");
+    }
+    let suite = Suite::build()?;
+    for bits in Bits::ALL {
+        let (cases, record) = (suite.list(bits)?, record::read(bits));
+        let same = cases.len() == record.cases.len()
+            && record.cases.iter().zip(&cases).all(|(case, listed)| record::is_recorded(case, listed));
+        assert!(
+            same,
+            "{} does not hold the cases that the {bits} suite lists, all ok: run \
+             the_original_passes_every_case, which needs the mail of 2004, with KMONITOR_BLESS=1",
+            record::path(bits).display()
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn every_listed_difference_names_a_case_and_the_document_tells_it() -> Result<(), GuestError> {
+    let list = differences::read();
+    let faults = differences::faults(&list, &Suite::build()?.list(Bits::B64)?);
+    assert!(faults.is_empty(), "tests/conformance/differences.tsv:\n{}", faults.join("\n"));
+    document::check(&list, &record::read(Bits::B64));
+    Ok(())
+}
+
+#[test]
+fn over_fuse_on_this_kernel_kmonitor_is_as_the_original() -> Result<(), GuestError> {
+    let suite = Suite::build()?;
+    let place = Place::new();
+    let mut served = place.serve(&["--node", "fuse"]);
+    assert_as_listed(&trial::on_this_kernel(&suite, &place, &mut served), Carrier::Fuse);
+    served.stop();
+    Ok(())
+}
+
+#[test]
+fn over_fuse_in_the_guest_kmonitor_is_as_the_original() -> Result<(), GuestError> {
+    assert_as_listed(&trial::in_the_guest(&Suite::build()?, Carrier::Fuse)?, Carrier::Fuse);
+    Ok(())
+}
+
+#[test]
+fn over_cuse_in_the_guest_kmonitor_is_as_the_original() -> Result<(), GuestError> {
+    assert_as_listed(&trial::in_the_guest(&Suite::build()?, Carrier::Cuse)?, Carrier::Cuse);
+    Ok(())
+}
