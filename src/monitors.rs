@@ -11,7 +11,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use crate::ids::{Instance, MonitorId, Tgid, Tid, Uid};
 use crate::node::Caller;
 use crate::registry::Credentials;
-use crate::sys::pidfd::PidFd;
+use crate::sys::pidfd::{PidFd, has_task};
 use crate::sys::procfs;
 
 /// A process with registrations.
@@ -97,6 +97,13 @@ impl Monitors {
                 .iter()
                 .any(|uid| [now.real_uid, now.saved_uid].contains(uid))
         })
+    }
+
+    /// True if the registering task has not been released: to one that has, nothing is sent (fact 35).
+    /// Its end may not have been heard of yet. A main thread's id lasts as long as its process.
+    pub fn is_there(&self, monitor: MonitorId) -> bool {
+        self.tgid(monitor.instance)
+            .is_some_and(|tgid| tgid.leader() == monitor.tid || has_task(tgid.0, monitor.tid.0))
     }
 
     /// The pidfd to signal.

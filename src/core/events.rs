@@ -146,6 +146,8 @@ impl<N: Node, S: Source> Core<N, S> {
             self.observer.counters.uid_unknown.add();
             Uid::OVERFLOW
         });
+        // A task that reports its own end was there when it did.
+        told.retain(|(monitor, ..)| monitor.tid == event.target || self.monitors.is_there(*monitor));
         for (monitor, signal, credentials) in told {
             if self.monitors.may_signal(credentials, monitor.instance) {
                 let key = Key { monitor, target: event.target };

@@ -95,6 +95,13 @@ impl PidFd {
     }
 }
 
+/// `tgkill(2)` with signal 0: true if the process has a task of this id.
+pub fn has_task(tgid: i32, tid: i32) -> bool {
+    // SAFETY: no pointers.
+    let result = unsafe { libc::syscall(libc::SYS_tgkill, tgid, tid, 0) };
+    Errno::result(result) != Err(Errno::ESRCH)
+}
+
 impl AsFd for PidFd {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.0.as_fd()
