@@ -48,6 +48,10 @@ fn main() {
             call(device.as_fd(), REGISTER, both.pid);
             let poller = fork_poller(&both.pidfd, seen);
             same_signal.push(both.exit(stamp, take_signal));
+            while seen.load(Ordering::SeqCst) < stamp.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_micros(100));
+            }
+            kill(poller, Signal::SIGKILL).expect("end the poller");
             waitpid(poller, None).expect("wait for the poller");
             call(device.as_fd(), DEREGISTER, both.pid);
             same_poll.push(seen.load(Ordering::SeqCst) - stamp.load(Ordering::SeqCst));
@@ -152,8 +156,10 @@ fn fork_poller(pidfd: &PidFd, seen: &AtomicU64) -> Pid {
         ForkResult::Child => {
             poll_exit(pidfd);
             seen.store(monotonic_ns(), Ordering::SeqCst);
-            // SAFETY: always.
-            unsafe { libc::_exit(0) }
+            // A monitor lives on; its own end would hold the other one up.
+            loop {
+                nix::unistd::pause();
+            }
         }
         ForkResult::Parent { child } => child,
     }

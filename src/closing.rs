@@ -89,6 +89,9 @@ impl Closings {
 
     /// Looks how far the closers are; to be called before the device queue is drained.
     pub fn look(&mut self) {
+        if self.0.is_empty() {
+            return;
+        }
         let now = Instant::now();
         self.0.values_mut().flatten().for_each(|closing| closing.look(now));
         self.0.retain(|_, closings| {
@@ -101,6 +104,13 @@ impl Closings {
     /// queue as it was last drained has held its release, if there is one.
     pub fn in_doubt(&self, handle: HandleId) -> bool {
         self.0.get(&handle).is_some_and(|closings| closings.iter().any(|closing| !closing.past))
+    }
+
+    /// When [`look`](Closings::look) will find something new. Looking in good time, and not only when
+    /// there is something to signal, keeps it from delaying the signal.
+    pub fn next_look(&self) -> Option<Instant> {
+        let doubtful = self.0.values().flatten().filter(|closing| !closing.past);
+        doubtful.map(|closing| closing.next_look).min()
     }
 
     /// True if a descriptor of the file was closed since then.

@@ -16,7 +16,6 @@ use crate::node::{self, Carrier, NodeGone, Ownership, Place, PlaceError, Served}
 use crate::observe::{Counters, Observer};
 use crate::registry::{Limits, Registry};
 use crate::source::{ProcConnector, SourceError};
-use crate::sys::priority::set_nice;
 
 /// What the daemon's owner may choose.
 #[derive(Clone, Debug)]
@@ -66,9 +65,6 @@ pub enum StartError {
     Resources(#[from] io::Error),
 }
 
-/// The core thread's nice value.
-const CORE_NICE: i32 = -20;
-
 /// Why the daemon ended without being asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum EndError {
@@ -116,9 +112,6 @@ impl Daemon {
             let (stop, ended) = (stop.clone(), ended.clone());
             move || {
                 let _ended = AtEnd(ended);
-                // The original ran in the kernel, in the act; we should not queue behind a busy
-                // machine's programs. Where it is not permitted we are only slower.
-                let _ = set_nice(CORE_NICE);
                 core.run(stop.as_fd())
             }
         })?;

@@ -58,9 +58,9 @@ impl Target {
         }
     }
 
-    fn end(&mut self) {
+    fn end(&mut self) -> Option<PidFd> {
         self.living = false;
-        self.pidfd = None;
+        self.pidfd.take()
     }
 }
 
@@ -70,12 +70,18 @@ pub struct Targets {
     targets: HashMap<Tid, Target>,
     /// Becomes readable when a process among them ends, whatever the source hears.
     exits: Epoll,
+    /// Of ended processes. To close one takes time, which the monitors need not wait for.
+    useless: Vec<PidFd>,
 }
 
 impl Targets {
     /// Nobody.
     pub fn new() -> io::Result<Targets> {
-        Ok(Targets { targets: HashMap::new(), exits: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)? })
+        Ok(Targets {
+            targets: HashMap::new(),
+            exits: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+            useless: Vec::new(),
+        })
     }
 
     /// Readable while [`due`](Targets::due) has something to tell.
@@ -101,7 +107,8 @@ impl Targets {
     }
 
     /// Processes that have ended and whose exit was not heard of yet.
-    pub fn due(&self) -> Vec<Tid> {
+    pub fn due(&mut self) -> Vec<Tid> {
+        self.useless.clear();
         let mut events = [EpollEvent::empty(); 1024];
         let count = self.exits.wait(&mut events, EpollTimeout::ZERO).unwrap_or(0);
         events[..count].iter().map(|event| Tid(event.data() as i32)).collect()
@@ -153,7 +160,7 @@ impl Targets {
                 if let Some(target) = self.targets.get_mut(&event.target)
                     && event.at >= target.as_of
                 {
-                    target.end();
+                    self.useless.extend(target.end());
                     target.ended = true;
                     return !std::mem::take(&mut target.told);
                 }
@@ -180,7 +187,7 @@ impl Targets {
     /// no news.
     pub fn told_exit(&mut self, tid: Tid) {
         if let Some(target) = self.targets.get_mut(&tid) {
-            target.end();
+            self.useless.extend(target.end());
             target.told = true;
         }
     }
@@ -188,7 +195,7 @@ impl Targets {
     /// This task's end will not be heard of.
     pub fn ended_unheard(&mut self, tid: Tid) {
         if let Some(target) = self.targets.get_mut(&tid) {
-            target.end();
+            self.useless.extend(target.end());
         }
     }
 

@@ -27,11 +27,11 @@ impl<N: Node, S: Source> Core<N, S> {
                     self.exec(&event)?;
                 }
                 if self.registry.has_target(event.target) {
-                    self.take_requests()?;
                     // An exec reports itself before it lets go of the files it closes.
                     if event.kind != Kind::ProcessExec {
                         self.closings.past(event.target);
                     }
+                    self.take_requests()?;
                     self.tell(&event);
                 }
                 if event.kind == Kind::ThreadExit

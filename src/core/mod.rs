@@ -34,6 +34,7 @@ use crate::observe::Observer;
 use crate::registry::{Key, Registry};
 use crate::source::{Source, SourceError};
 use crate::sys::clock::monotonic_ns;
+use crate::sys::priority::Priority;
 use crate::targets::Targets;
 
 /// Events that are handled before requests have their turn.
@@ -117,11 +118,17 @@ impl<N: Node, S: Source> Core<N, S> {
     }
 
     /// Serves until `stop` is readable.
+    ///
+    /// The original ran in the kernel, in the act; we should not queue behind a busy machine's programs.
     pub fn run(&mut self, stop: BorrowedFd<'_>) -> Result<(), CoreError> {
+        let mut priority = Priority::take();
         loop {
-            self.work()?;
-            if self.sleep(stop)? {
-                return self.work();
+            self.work(&mut priority)?;
+            priority.before_sleep();
+            let stopped = self.sleep(stop)?;
+            priority.after_sleep();
+            if stopped {
+                return self.work(&mut priority);
             }
         }
     }
@@ -129,8 +136,9 @@ impl<N: Node, S: Source> Core<N, S> {
     /// Sleeps until there is something to do; true if that is to stop.
     fn sleep(&mut self, stop: BorrowedFd<'_>) -> Result<bool, CoreError> {
         let idle = self.source.idle();
-        let retry = self.outbox.next_try().map(|at| at.saturating_duration_since(Instant::now()));
-        let timeout = [idle, retry].into_iter().flatten().min();
+        let next = [self.outbox.next_try(), self.closings.next_look()].into_iter().flatten().min();
+        let next = next.map(|at| at.saturating_duration_since(Instant::now()));
+        let timeout = [idle, next].into_iter().flatten().min();
         let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
         let always = [stop, self.node.poll_fd(), self.monitors.poll_fd(), self.targets.poll_fd()];
         let mut fds: Vec<_> = always.into_iter().map(readable).collect();
@@ -140,8 +148,9 @@ impl<N: Node, S: Source> Core<N, S> {
     }
 
     /// Handles whatever both queues hold.
-    fn work(&mut self) -> Result<(), CoreError> {
+    fn work(&mut self, priority: &mut Priority) -> Result<(), CoreError> {
         loop {
+            priority.busy();
             let mut busy = false;
             for _ in 0..BATCH {
                 let Some(input) = self.next_input()? else { break };

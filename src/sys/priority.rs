@@ -1,10 +1,93 @@
-//! `setpriority(2)`.
+//! How soon the calling thread gets a processor.
+
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-/// Gives the calling thread this nice value, from -20, the first to run, to 19. EACCES: going below 0
-/// needs CAP_SYS_NICE.
-pub fn set_nice(nice: i32) -> Result<(), Errno> {
+/// The longest time that a thread stays ahead of all others without sleeping.
+const LONGEST_RUN: Duration = Duration::from_millis(50);
+
+/// The lowest real-time priority is enough: everything ordinary comes after it.
+const FIFO_PRIORITY: i32 = 1;
+
+const NICE: i32 = -20;
+
+/// A thread that goes before all ordinary ones (`SCHED_FIFO`) for as long as it sleeps often, and among
+/// the first of them (nice -20) once it has been busy for [`LONGEST_RUN`]: a flood of work delays the
+/// machine's programs, but does not stop them. Where the kernel does not permit it (CAP_SYS_NICE) the
+/// thread is only slower.
+#[derive(Debug)]
+pub struct Priority {
+    woken: Instant,
+    ahead: bool,
+}
+
+impl Priority {
+    /// Puts the calling thread ahead. The value belongs to that thread.
+    pub fn take() -> Priority {
+        let _ = set_nice(NICE);
+        Priority { woken: Instant::now(), ahead: set_ahead(true).is_ok() }
+    }
+
+    /// To be called now and then during long work.
+    pub fn busy(&mut self) {
+        if self.ahead && self.woken.elapsed() > LONGEST_RUN {
+            self.ahead = set_ahead(false).is_err();
+        }
+    }
+
+    /// To be called when there is nothing to do any more.
+    pub fn before_sleep(&mut self) {
+        self.ahead = self.ahead || set_ahead(true).is_ok();
+    }
+
+    /// To be called after a sleep.
+    pub fn after_sleep(&mut self) {
+        self.woken = Instant::now();
+    }
+}
+
+fn set_nice(nice: i32) -> Result<(), Errno> {
     // SAFETY: no pointers. On Linux the call with 0 is about the calling thread alone.
     Errno::result(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) }).map(drop)
+}
+
+fn set_ahead(ahead: bool) -> Result<(), Errno> {
+    let (policy, sched_priority) =
+        if ahead { (libc::SCHED_FIFO, FIFO_PRIORITY) } else { (libc::SCHED_OTHER, 0) };
+    let parameters = libc::sched_param { sched_priority };
+    // SAFETY: the call only reads `parameters`. On Linux 0 is the calling thread alone.
+    let result =
+        unsafe { libc::sched_setscheduler(0, policy | libc::SCHED_RESET_ON_FORK, &raw const parameters) };
+    Errno::result(result).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy() -> i32 {
+        // SAFETY: no pointers.
+        unsafe { libc::sched_getscheduler(0) & !libc::SCHED_RESET_ON_FORK }
+    }
+
+    #[test]
+    fn long_work_ends_the_precedence_until_the_next_sleep() {
+        let mut priority = Priority::take();
+        if !priority.ahead {
+            // Without the permission, nothing may change.
+            assert_eq!(policy(), libc::SCHED_OTHER);
+            return;
+        }
+        priority.busy();
+        assert_eq!(policy(), libc::SCHED_FIFO);
+        priority.woken -= 2 * LONGEST_RUN;
+        priority.busy();
+        assert_eq!(policy(), libc::SCHED_OTHER);
+        priority.before_sleep();
+        assert_eq!(policy(), libc::SCHED_FIFO);
+        priority.after_sleep();
+        priority.busy();
+        assert_eq!(policy(), libc::SCHED_FIFO);
+    }
 }

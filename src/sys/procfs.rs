@@ -1,7 +1,7 @@
 //! The few facts of `/proc/TID/` that no system call gives.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 
 /// From `/proc/TID/status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,10 +21,17 @@ pub struct TaskStatus {
 /// Reads `/proc/TID/status`; also works for a zombie, and for a task that is not a main thread.
 /// NotFound: there is no such task.
 pub fn task_status(tid: i32) -> io::Result<TaskStatus> {
-    let text = fs::read(format!("/proc/{tid}/status"))?;
-    parse_status(&text).ok_or_else(|| {
+    let mut buffer = [0; 4096];
+    parse_status(read(&format!("/proc/{tid}/status"), &mut buffer)?).ok_or_else(|| {
         io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{tid}/status has no Tgid or Uid line"))
     })
+}
+
+/// Reads a file that the kernel hands out in one piece; no file of a task's that is read here is longer
+/// than the buffer, but for its last lines.
+fn read<'a>(path: &str, buffer: &'a mut [u8; 4096]) -> io::Result<&'a [u8]> {
+    let length = File::open(path)?.read(buffer)?;
+    Ok(&buffer[..length])
 }
 
 fn parse_status(text: &[u8]) -> Option<TaskStatus> {
@@ -59,16 +66,12 @@ pub struct Scheduling {
 /// Not `/proc/TID/stat`: it waits for an exec that is under way, and an exec that closes a file of ours
 /// waits for us.
 pub fn scheduling(tid: i32) -> Option<Scheduling> {
-    let status = fs::read(format!("/proc/{tid}/status")).ok()?;
-    let schedstat = fs::read_to_string(format!("/proc/{tid}/schedstat")).ok()?;
-    let status = String::from_utf8_lossy(&status);
-    let state = status.lines().find_map(|line| line.strip_prefix("State:"))?.trim();
+    let (mut status, mut schedstat) = ([0; 4096], [0; 4096]);
+    let status = String::from_utf8_lossy(read(&format!("/proc/{tid}/status"), &mut status).ok()?);
+    let schedstat = String::from_utf8_lossy(read(&format!("/proc/{tid}/schedstat"), &mut schedstat).ok()?);
+    let asleep = !status.lines().find_map(|line| line.strip_prefix("State:"))?.trim().starts_with('R');
     let mut counts = schedstat.split_ascii_whitespace();
-    Some(Scheduling {
-        asleep: !state.starts_with('R'),
-        run_time: counts.next()?.parse().ok()?,
-        turns: counts.nth(1)?.parse().ok()?,
-    })
+    Some(Scheduling { asleep, run_time: counts.next()?.parse().ok()?, turns: counts.nth(1)?.parse().ok()? })
 }
 
 /// A mount as `/proc/self/mountinfo` lists it.
