@@ -16,6 +16,7 @@
 mod decode;
 mod filter;
 mod proc_connector;
+mod sieve;
 
 use std::os::fd::BorrowedFd;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! The netlink proc connector (Documentation/driver-api/connector.rst, linux/cn_proc.h).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use crate::ids::Tid;
 use crate::sys::netlink::ConnectorSocket;
 
 use super::decode::{CN_IDX_PROC, CN_VAL_PROC, EVENT, Message, decode};
+use super::sieve::Sieve;
 use super::{Source, SourceError, filter};
 
 /// The queue's size in bytes; the kernel doubles it. An event takes 832 bytes of it.
@@ -41,17 +42,8 @@ const INVALID: u32 = 7;
 pub struct ProcConnector {
     socket: Option<ConnectorSocket>,
     own: Tid,
-    /// False on a kernel that stops sending to everybody when all listeners' filters drop an event
-    /// (some 6.6.y): events of strangers then wake us.
-    filters: bool,
-    /// More tasks than this do not fit into a filter.
-    most_filtered: usize,
+    sieve: Sieve,
     requests: u32,
-    watched: HashMap<Tid, usize>,
-    /// Watched tasks that the attached filter does not let through.
-    too_narrow: bool,
-    /// The filter lets tasks through that are no longer watched.
-    too_wide: bool,
     unused_since: Option<Instant>,
     inputs: VecDeque<Input>,
     answers: Vec<Message>,
@@ -64,12 +56,8 @@ impl ProcConnector {
         ProcConnector {
             socket: None,
             own: Tid(0),
-            filters: true,
-            most_filtered: filter::MOST_TASKS,
+            sieve: Sieve::new(),
             requests: 0,
-            watched: HashMap::new(),
-            too_narrow: false,
-            too_wide: false,
             unused_since: None,
             inputs: VecDeque::new(),
             answers: Vec::new(),
@@ -82,16 +70,17 @@ impl ProcConnector {
     pub fn check(&mut self) -> Result<bool, SourceError> {
         self.subscribe()?;
         // A name change that our filter drops must not silence the next one.
-        self.attach(&mut filter::everything(false))?;
+        self.filter(|_, socket| socket.attach_filter(&mut filter::everything(false)))?;
         self.change_own_name();
-        self.refilter()?;
-        self.filters = self.heard_of_ourselves(ANSWER)?;
-        if !self.filters {
-            self.refilter()?;
+        let own = self.own;
+        self.filter(|sieve, socket| sieve.start(socket, own))?;
+        let filters = self.heard_of_ourselves(ANSWER)?;
+        if !filters {
+            self.filter(Sieve::give_up)?;
             self.mend()?;
         }
         self.unsubscribe();
-        Ok(self.filters)
+        Ok(filters)
     }
 
     fn subscribe(&mut self) -> Result<(), SourceError> {
@@ -104,9 +93,9 @@ impl ProcConnector {
             .set_receive_buffer(RECEIVE_BUFFER)
             .map_err(|errno| SourceError::Io { action: "set the receive buffer of", errno })?;
         self.socket = Some(socket);
-        self.most_filtered = filter::MOST_TASKS;
+        let own = self.own;
         // Bound and unfiltered, the socket would hear everything that any other listener asked for.
-        let result = self.refilter().and_then(|()| {
+        let result = self.filter(|sieve, socket| sieve.start(socket, own)).and_then(|()| {
             let Some(socket) = &self.socket else { return Ok(()) };
             socket.bind(CN_IDX_PROC).map_err(|errno| match errno {
                 Errno::EPERM | Errno::EACCES => SourceError::Refused(errno),
@@ -117,8 +106,6 @@ impl ProcConnector {
         if result.is_err() {
             self.unsubscribe();
         }
-        self.too_narrow = result.is_err();
-        self.too_wide = false;
         result
     }
 
@@ -160,7 +147,6 @@ impl ProcConnector {
             self.socket = None;
         }
         self.unused_since = None;
-        self.too_wide = false;
         self.inputs.clear();
         self.answers.clear();
     }
@@ -259,35 +245,12 @@ impl ProcConnector {
         Ok(true)
     }
 
-    /// Filters for the tasks that are watched now; for none if they are too many.
-    fn refilter(&mut self) -> Result<(), SourceError> {
-        if !self.filters {
-            let result = self.attach(&mut filter::everything(true));
-            return self.filtered(result);
-        }
-        if self.watched.len() <= self.most_filtered {
-            let tasks: Vec<Tid> = self.watched.keys().copied().collect();
-            match self.attach(&mut filter::program(self.own, Some(&tasks))) {
-                // More than net.core.optmem_max, which the filter in place counts against too.
-                Err(SourceError::Io { errno: Errno::ENOMEM, .. }) => {
-                    self.most_filtered = tasks.len().saturating_sub(1)
-                }
-                result => return self.filtered(result),
-            }
-        }
-        let result = self.attach(&mut filter::program(self.own, None));
-        self.filtered(result)
-    }
-
-    fn filtered(&mut self, result: Result<(), SourceError>) -> Result<(), SourceError> {
-        self.too_narrow &= result.is_err();
-        self.too_wide &= result.is_err();
-        result
-    }
-
-    fn attach(&self, program: &mut [libc::sock_filter]) -> Result<(), SourceError> {
+    fn filter(
+        &mut self,
+        act: impl FnOnce(&mut Sieve, &ConnectorSocket) -> Result<(), Errno>,
+    ) -> Result<(), SourceError> {
         let Some(socket) = &self.socket else { return Ok(()) };
-        socket.attach_filter(program).map_err(|errno| SourceError::Io { action: "attach a filter to", errno })
+        act(&mut self.sieve, socket).map_err(|errno| SourceError::Io { action: "attach a filter to", errno })
     }
 }
 
@@ -310,37 +273,22 @@ impl Source for ProcConnector {
     }
 
     fn watch(&mut self, tid: Tid) {
-        let count = self.watched.entry(tid).or_insert(0);
-        *count += 1;
-        self.too_narrow |= *count == 1;
+        self.sieve.watch(tid);
     }
 
     fn unwatch(&mut self, tid: Tid) {
-        if let Some(count) = self.watched.get_mut(&tid) {
-            *count -= 1;
-            if *count == 0 {
-                self.watched.remove(&tid);
-                self.too_wide = true;
-            }
-        }
+        self.sieve.unwatch(tid);
     }
 
     fn commit(&mut self) -> Result<(), SourceError> {
-        if !self.too_narrow {
-            return Ok(());
-        }
         self.unused_since = None;
-        if self.socket.is_none() { self.subscribe() } else { self.refilter() }
+        if self.socket.is_none() { self.subscribe() } else { self.filter(Sieve::widen) }
     }
 
     fn idle(&mut self) -> Option<Duration> {
-        self.socket.as_ref()?;
-        if self.too_wide {
-            // A filter that is too wide does no harm; the next time will do.
-            let _ = self.refilter();
-        }
-        if !self.watched.is_empty() {
-            return None;
+        let tidy = self.sieve.tidy(self.socket.as_ref()?);
+        if !self.sieve.is_empty() {
+            return tidy;
         }
         let now = Instant::now();
         let end = *self.unused_since.get_or_insert(now) + LINGER;
@@ -348,6 +296,6 @@ impl Source for ProcConnector {
             self.unsubscribe();
             return None;
         }
-        Some(end - now)
+        Some(tidy.map_or(end - now, |tidy| tidy.min(end - now)))
     }
 }
