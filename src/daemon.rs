@@ -15,7 +15,7 @@ use crate::driver::Driver;
 use crate::node::{self, Carrier, NodeGone, Ownership, Place, PlaceError, Served};
 use crate::observe::{Counters, Observer};
 use crate::registry::{Limits, Registry};
-use crate::source::{ProcConnector, SourceError};
+use crate::source::{ProcConnector, RECEIVE_BUFFER, SourceError};
 
 /// What the daemon's owner may choose.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub struct Config {
     pub limits: Limits,
     /// How many open files there may be.
     pub most_open: usize,
+    /// Bytes of the kernel's queue of events for us.
+    pub event_buffer: usize,
     /// What the core may do beyond the original.
     pub options: Options,
 }
@@ -43,6 +45,7 @@ impl Default for Config {
             ownership: Ownership { mode: 0o600, uid: 0, gid: 0 },
             limits: Limits::default(),
             most_open: 1 << 16,
+            event_buffer: RECEIVE_BUFFER,
             options: Options::default(),
         }
     }
@@ -97,7 +100,7 @@ impl Daemon {
             return Err(StartError::NotRoot);
         }
         let (observer, log) = Observer::start()?;
-        let mut source = ProcConnector::new();
+        let mut source = ProcConnector::new(config.event_buffer);
         if !source.check()? {
             observer.say("this kernel cannot filter process events for us: all of them will wake the daemon");
         }

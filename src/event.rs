@@ -71,6 +71,8 @@ pub enum Input {
         /// When it changed.
         at: Stamp,
     },
-    /// The kernel dropped an unknown number of events here: its queue for us was full.
+    /// The kernel dropped events here: its queue for us was full. How many, the source can tell later.
     Lost,
+    /// The kernel had stopped sending events some time before; it sends them again.
+    Deaf,
 }

@@ -165,6 +165,12 @@ impl Monitors {
         self.tasks_of(*instance, |tid| tid != tgid.leader())
     }
 
+    /// The registering tasks that have ended although their processes live.
+    pub fn gone_threads(&self) -> Vec<MonitorId> {
+        let all = self.processes.keys().flat_map(|instance| self.tasks_of(*instance, |_| true));
+        all.filter(|monitor| !self.is_there(*monitor)).collect()
+    }
+
     fn tasks_of(&self, instance: Instance, wanted: impl Fn(Tid) -> bool) -> Vec<MonitorId> {
         let Some(process) = self.processes.get(&instance) else { return Vec::new() };
         let tids = process.tasks.keys().filter(|tid| wanted(**tid));

@@ -49,10 +49,18 @@ counters! {
     forbidden,
     /// Times that the kernel's event queue ran over.
     overflows,
+    /// Events that the kernel dropped because that queue was full.
+    events_lost,
+    /// Times that the kernel was found to have stopped sending events.
+    deafnesses,
     /// Signals whose si_uid nobody could tell any more.
     uid_unknown,
     /// Exits that the source lost, and that were told all the same.
     exits_recovered,
+    /// Execs that the source lost, and that were told all the same.
+    execs_recovered,
+    /// Targets without a descriptor of their own: their exits are known from the source alone.
+    unarmed,
     /// Log lines that were dropped.
     log_dropped,
 }
@@ -64,7 +72,12 @@ pub struct Count(AtomicU64);
 impl Count {
     /// One more.
     pub fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.add_many(1);
+    }
+
+    /// So many more.
+    pub fn add_many(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
     }
 
     /// The count.

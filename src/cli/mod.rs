@@ -76,6 +76,9 @@ struct ServeOptions {
     /// Most open files on the device
     #[arg(long, value_name = "N", default_value_t = Config::default().most_open)]
     max_open: usize,
+    /// Size of the kernel's queue of events for us, in bytes; one takes 832. When it is full, events are lost
+    #[arg(long, value_name = "BYTES", default_value_t = Config::default().event_buffer, value_parser = buffer)]
+    event_buffer: usize,
 }
 
 impl ServeOptions {
@@ -86,6 +89,7 @@ impl ServeOptions {
             ownership: Ownership { mode: self.mode, uid: self.owner, gid: self.group },
             limits: Limits { total: self.max_registrations, per_monitor: self.max_per_monitor },
             most_open: self.max_open,
+            event_buffer: self.event_buffer,
             options: Options { abort_events: self.abort_events },
         }
     }
@@ -97,6 +101,13 @@ fn carrier(text: &str) -> Result<Carrier, String> {
         "cuse" => Ok(Carrier::Cuse),
         "fuse" => Ok(Carrier::Fuse),
         _ => Err("it is auto, cuse or fuse".to_owned()),
+    }
+}
+
+fn buffer(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(bytes @ 4096..=0x7fff_ffff) => Ok(bytes),
+        _ => Err("it is a number of bytes from 4096 to 2147483647".to_owned()),
     }
 }
 

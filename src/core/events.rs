@@ -6,12 +6,11 @@ use nix::poll::{PollFd, PollFlags};
 
 use crate::abi::EventMask;
 use crate::event::{Event, Input, Kind};
-use crate::ids::{HandleId, Signal, Stamp, Tgid, Tid, Uid};
+use crate::ids::{HandleId, Signal, Stamp, Uid};
 use crate::node::Node;
 use crate::notify::siginfo;
 use crate::registry::Key;
 use crate::source::Source;
-use crate::sys::clock::monotonic_ns;
 
 use super::{CLOSE_BEFORE_EXEC, Core, CoreError, EXIT_AFTER_EXEC, held, wait};
 
@@ -43,20 +42,17 @@ impl<N: Node, S: Source> Core<N, S> {
             Input::Uid { tid, real, at } => self.targets.set_uid(tid, real, at),
             Input::Lost => {
                 self.observer.counters.overflows.add();
-                self.observer.say("the kernel dropped process events: its queue for us was full");
+                self.missing = true;
+            }
+            Input::Deaf => {
+                self.observer.counters.deafnesses.add();
+                self.observer.say(
+                    "the kernel had stopped sending process events, for at most a second: some program upset \
+                     its count of listeners, which is mended; what targets did meanwhile is looked for",
+                );
+                self.missing = true;
             }
         }
-        Ok(())
-    }
-
-    /// The exit of a process that has ended, and of which the source says nothing.
-    pub(super) fn tell_lost_exit(&mut self, target: Tid) -> Result<(), CoreError> {
-        self.observer.counters.exits_recovered.add();
-        let at = Stamp(monotonic_ns());
-        let tgid = Tgid(target.0);
-        let kind = Kind::ProcessExit;
-        self.hear(Input::Event(Event { kind, target, subject: target, tgid, killed_by: None, at }))?;
-        self.targets.told_exit(target);
         Ok(())
     }
 

@@ -11,6 +11,7 @@
 //! in order, for its turn; their callers wait anyway.
 
 mod events;
+mod recovery;
 mod requests;
 
 use std::collections::VecDeque;
@@ -87,6 +88,8 @@ pub struct Core<N, S> {
     /// Inputs that were read while an earlier one was in hand.
     held: VecDeque<Input>,
     closings: Closings,
+    /// The source has lost events, and what they told is still to be found out.
+    missing: bool,
     observer: Observer,
     options: Options,
 }
@@ -107,11 +110,12 @@ impl<N: Node, S: Source> Core<N, S> {
             driver,
             registry,
             monitors: Monitors::new()?,
-            targets: Targets::new()?,
+            targets: Targets::new(observer.clone())?,
             outbox: Outbox::new(observer.clone()),
             waiting: VecDeque::new(),
             held: VecDeque::new(),
             closings: Closings::default(),
+            missing: false,
             observer,
             options,
         })
@@ -135,7 +139,7 @@ impl<N: Node, S: Source> Core<N, S> {
 
     /// Sleeps until there is something to do; true if that is to stop.
     fn sleep(&mut self, stop: BorrowedFd<'_>) -> Result<bool, CoreError> {
-        let idle = self.source.idle();
+        let idle = self.source.idle()?;
         let next = [self.outbox.next_try(), self.closings.next_look()].into_iter().flatten().min();
         let next = next.map(|at| at.saturating_duration_since(Instant::now()));
         let timeout = [idle, next].into_iter().flatten().min();
@@ -157,12 +161,13 @@ impl<N: Node, S: Source> Core<N, S> {
                 self.hear(input)?;
                 busy = true;
             }
+            self.recover()?;
             self.take_requests()?;
             while let Some(request) = self.waiting.pop_front() {
                 self.serve(request)?;
                 busy = true;
             }
-            busy |= self.hear_due_exits()? || self.bury_monitors();
+            busy |= self.hear_due_exits()? || self.bury_monitors() || self.missing;
             let (registry, closings) = (&self.registry, &self.closings);
             self.outbox.retry(&self.monitors, |key| held(registry, closings, key));
             if !busy {
@@ -195,6 +200,7 @@ impl<N: Node, S: Source> Core<N, S> {
     /// Handles every event that was queued when this was called, and every exit that had happened.
     fn drain_source(&mut self) -> Result<(), CoreError> {
         self.drain_queue()?;
+        self.recover()?;
         self.hear_due_exits().map(drop)
     }
 

@@ -6,7 +6,8 @@
 //!   source's queue before the system call that caused it returns to its caller;
 //! * **in order**: [`Source::next`] hands one task's events over in the order in which they
 //!   happened, and a child's events after the fork that made it;
-//! * **honestly**: where events were dropped, [`Input::Lost`] stands in their place;
+//! * **honestly**: where events were dropped, [`Input::Lost`] stands in their place, or [`Input::Deaf`]
+//!   after them, within a second, whether or not more events come;
 //! * **quietly**: while nothing is watched it costs the machine nothing, after a short lingering;
 //!   events of tasks that are not watched do not wake the reader where the kernel can tell.
 //!
@@ -27,7 +28,7 @@ use crate::event::Input;
 use crate::ids::Tid;
 
 pub use decode::{Malformed, Message, decode};
-pub use proc_connector::ProcConnector;
+pub use proc_connector::{ProcConnector, RECEIVE_BUFFER};
 
 /// A queue of events. All its methods belong to one thread, and none waits.
 pub trait Source {
@@ -47,9 +48,15 @@ pub trait Source {
     /// Puts all `watch` calls into effect. On an error nothing more than before is heard.
     fn commit(&mut self) -> Result<(), SourceError>;
 
-    /// The reader is about to sleep: time for what can wait. Tells after how long, at the latest, it
-    /// wants to be called again.
-    fn idle(&mut self) -> Option<Duration>;
+    /// The reader is about to sleep, with an empty queue: time for what can wait. Tells after how long,
+    /// at the latest, it wants to be called again.
+    fn idle(&mut self) -> Result<Option<Duration>, SourceError>;
+
+    /// The reader misses an event: to find out at the next [`idle`](Source::idle) whether events come.
+    fn doubt(&mut self);
+
+    /// How many events the kernel has dropped since the last call, because the queue was full.
+    fn take_dropped(&mut self) -> u64;
 }
 
 /// Why events cannot be heard. Each is a sentence with the remedy.

@@ -17,8 +17,8 @@ use super::decode::{CN_IDX_PROC, CN_VAL_PROC, EVENT, Message, decode};
 use super::sieve::Sieve;
 use super::{Source, SourceError, filter};
 
-/// The queue's size in bytes; the kernel doubles it. An event takes 832 bytes of it.
-const RECEIVE_BUFFER: usize = 32 << 20;
+/// The queue's usual size in bytes. An event takes 832 bytes of it.
+pub const RECEIVE_BUFFER: usize = 64 << 20;
 
 /// A subscription outlives the last watched task by this much: clients that register and deregister
 /// in turn would otherwise make one each time. Its filter wakes nobody.
@@ -26,6 +26,10 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// How long an answer of the kernel may take. It is queued before the request's system call returns.
 const ANSWER: Duration = Duration::from_millis(100);
+
+/// How often a subscription is tried out while tasks are watched. Any user can silence the connector for
+/// everybody (event-sources fact 1), and nothing tells.
+const BEAT: Duration = Duration::from_secs(1);
 
 /// How often a broken listener count is pushed up before we give up.
 const MENDS: u32 = 1000;
@@ -42,23 +46,33 @@ const INVALID: u32 = 7;
 pub struct ProcConnector {
     socket: Option<ConnectorSocket>,
     own: Tid,
+    receive_buffer: usize,
     sieve: Sieve,
     requests: u32,
     unused_since: Option<Instant>,
+    next_beat: Instant,
+    /// The queue has run over since the last beat, which may have been dropped too.
+    overrun: bool,
+    /// The kernel's count of dropped datagrams, as it was told last.
+    dropped: u32,
     inputs: VecDeque<Input>,
     answers: Vec<Message>,
     buffer: Box<[u8; 4096]>,
 }
 
 impl ProcConnector {
-    /// A source that is not subscribed to anything.
-    pub fn new() -> ProcConnector {
+    /// A source that is not subscribed to anything. Its queue will have room for so many bytes.
+    pub fn new(receive_buffer: usize) -> ProcConnector {
         ProcConnector {
             socket: None,
             own: Tid(0),
+            receive_buffer,
             sieve: Sieve::new(),
             requests: 0,
             unused_since: None,
+            next_beat: Instant::now(),
+            overrun: false,
+            dropped: 0,
             inputs: VecDeque::new(),
             answers: Vec::new(),
             buffer: Box::new([0; 4096]),
@@ -90,9 +104,11 @@ impl ProcConnector {
             errno => SourceError::Io { action: "open", errno },
         })?;
         socket
-            .set_receive_buffer(RECEIVE_BUFFER)
+            .set_receive_buffer(self.receive_buffer)
             .map_err(|errno| SourceError::Io { action: "set the receive buffer of", errno })?;
         self.socket = Some(socket);
+        self.next_beat = Instant::now() + BEAT;
+        self.dropped = 0;
         let own = self.own;
         // Bound and unfiltered, the socket would hear everything that any other listener asked for.
         let result = self.filter(|sieve, socket| sieve.start(socket, own)).and_then(|()| {
@@ -137,6 +153,18 @@ impl ProcConnector {
             }
         }
         Err(SourceError::Deaf(MENDS))
+    }
+
+    /// Finds out whether events come, and mends it if not.
+    fn beat(&mut self) -> Result<(), SourceError> {
+        self.next_beat = Instant::now() + BEAT;
+        self.overrun = false;
+        if self.heard_of_ourselves(Duration::ZERO)? || self.overrun {
+            return Ok(());
+        }
+        self.mend()?;
+        self.inputs.push_back(Input::Deaf);
+        Ok(())
     }
 
     fn unsubscribe(&mut self) {
@@ -239,7 +267,10 @@ impl ProcConnector {
             // Any process can send to our port; only the kernel is believed.
             Ok(_) => {}
             Err(Errno::EAGAIN) => return Ok(false),
-            Err(Errno::ENOBUFS) => self.inputs.push_back(Input::Lost),
+            Err(Errno::ENOBUFS) => {
+                self.overrun = true;
+                self.inputs.push_back(Input::Lost);
+            }
             Err(errno) => return Err(SourceError::Io { action: "read", errno }),
         }
         Ok(true)
@@ -251,12 +282,6 @@ impl ProcConnector {
     ) -> Result<(), SourceError> {
         let Some(socket) = &self.socket else { return Ok(()) };
         act(&mut self.sieve, socket).map_err(|errno| SourceError::Io { action: "attach a filter to", errno })
-    }
-}
-
-impl Default for ProcConnector {
-    fn default() -> ProcConnector {
-        ProcConnector::new()
     }
 }
 
@@ -285,17 +310,36 @@ impl Source for ProcConnector {
         if self.socket.is_none() { self.subscribe() } else { self.filter(Sieve::widen) }
     }
 
-    fn idle(&mut self) -> Option<Duration> {
-        let tidy = self.sieve.tidy(self.socket.as_ref()?);
-        if !self.sieve.is_empty() {
-            return tidy;
-        }
+    fn idle(&mut self) -> Result<Option<Duration>, SourceError> {
+        let Some(socket) = &self.socket else { return Ok(None) };
+        let tidy = self.sieve.tidy(socket);
         let now = Instant::now();
-        let end = *self.unused_since.get_or_insert(now) + LINGER;
-        if now >= end {
-            self.unsubscribe();
-            return None;
+        if self.sieve.is_empty() {
+            let end = *self.unused_since.get_or_insert(now) + LINGER;
+            if now >= end {
+                self.unsubscribe();
+                return Ok(None);
+            }
+            return Ok(Some(tidy.map_or(end - now, |tidy| tidy.min(end - now))));
         }
-        Some(tidy.map_or(end - now, |tidy| tidy.min(end - now)))
+        if now >= self.next_beat {
+            self.beat()?;
+            if !self.inputs.is_empty() {
+                return Ok(Some(Duration::ZERO));
+            }
+        }
+        let beat = self.next_beat.saturating_duration_since(now);
+        Ok(Some(tidy.map_or(beat, |tidy| tidy.min(beat))))
+    }
+
+    fn doubt(&mut self) {
+        self.next_beat = Instant::now();
+    }
+
+    fn take_dropped(&mut self) -> u64 {
+        let Some(Ok(dropped)) = self.socket.as_ref().map(ConnectorSocket::dropped) else { return 0 };
+        let news = dropped.wrapping_sub(self.dropped);
+        self.dropped = dropped;
+        news.into()
     }
 }

@@ -19,7 +19,7 @@ use super::filter;
 const SETTLE: Duration = Duration::from_millis(100);
 
 /// Filters that are made within [`SETTLE`] before it is opened for all.
-const MOST_MADE: u32 = 16;
+const MOST_MADE: u32 = 64;
 
 /// The watched tasks, and the filter for their events.
 #[derive(Debug)]

@@ -29,8 +29,9 @@ impl ConnectorSocket {
     }
 
     /// Asks for a receive queue of this many bytes: `SO_RCVBUFFORCE`, or what the system's limit
-    /// allows where that is not permitted.
+    /// allows where that is not permitted. The kernel doubles what it is told.
     pub fn set_receive_buffer(&self, bytes: usize) -> Result<(), Errno> {
+        let bytes = bytes / 2;
         setsockopt(&self.0, sockopt::RcvBufForce, &bytes)
             .or_else(|_| setsockopt(&self.0, sockopt::RcvBuf, &bytes))
     }
@@ -51,6 +52,24 @@ impl ConnectorSocket {
             )
         };
         Errno::result(result).map(drop)
+    }
+
+    /// `SO_MEMINFO`: how many datagrams the kernel has dropped because the queue was full, modulo 2^32.
+    pub fn dropped(&self) -> Result<u32, Errno> {
+        const DROPS: usize = 8;
+        let mut info = [0u32; DROPS + 1];
+        let mut length = size_of_val(&info) as libc::socklen_t;
+        // SAFETY: the kernel writes at most `length` bytes into `info`.
+        let result = unsafe {
+            libc::getsockopt(
+                self.0.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_MEMINFO,
+                info.as_mut_ptr().cast(),
+                &raw mut length,
+            )
+        };
+        Errno::result(result).map(|_| info[DROPS])
     }
 
     /// Sends one datagram to the kernel.

@@ -1,7 +1,11 @@
 //! The few facts of `/proc/TID/` that no system call gives.
 
+use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::mem::MaybeUninit;
+
+use nix::errno::Errno;
 
 /// From `/proc/TID/status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +51,25 @@ fn parse_status(text: &[u8]) -> Option<TaskStatus> {
         saved_uid: uids.next()??,
         ended: field("State:").is_some_and(|state| state.trim().starts_with(['Z', 'X'])),
     })
+}
+
+/// The file that a task executes: device and inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Program(u32, u32, u64);
+
+/// `statx(2)` of `/proc/TID/exe`, without asking the file's file system, which might never answer. `None`
+/// for a kernel thread, a zombie, or a task that is gone.
+pub fn program(tid: i32) -> Option<Program> {
+    let path = CString::new(format!("/proc/{tid}/exe")).ok()?;
+    let mut found = MaybeUninit::<libc::statx>::zeroed();
+    let flags = libc::AT_STATX_DONT_SYNC;
+    // SAFETY: the path ends with a zero, and the kernel writes one struct statx.
+    let result =
+        unsafe { libc::statx(libc::AT_FDCWD, path.as_ptr(), flags, libc::STATX_INO, found.as_mut_ptr()) };
+    Errno::result(result).ok()?;
+    // SAFETY: zeros are a valid struct statx, and so is what the kernel wrote.
+    let found = unsafe { found.assume_init() };
+    Some(Program(found.stx_dev_major, found.stx_dev_minor, found.stx_ino))
 }
 
 /// How a task stands with the scheduler.
@@ -137,6 +160,18 @@ mod tests {
         assert_eq!(status.tgid, pid);
         assert_eq!(status.real_uid, nix::unistd::getuid().as_raw());
         assert_eq!(task_status(i32::MAX).expect_err("no such task").kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_program_is_told_from_another() {
+        let own = program(std::process::id() as i32);
+        let mut other =
+            std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().expect("cat");
+        assert!(own.is_some());
+        assert_ne!(program(other.id() as i32), own);
+        drop(other.stdin.take());
+        other.wait().expect("wait");
+        assert_eq!(program(other.id() as i32), None);
     }
 
     #[test]

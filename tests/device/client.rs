@@ -17,6 +17,7 @@ pub mod event {
     pub const THREAD_ABORT: i32 = 0x02;
     pub const THREAD_EXIT: i32 = 0x04;
     pub const PROCESS_FORK: i32 = 0x08;
+    pub const PROCESS_EXEC: i32 = 0x20;
     pub const PROCESS_ABORT: i32 = 0x10;
     pub const PROCESS_EXIT: i32 = 0x40;
     pub const ALL: i32 = 0x7f;
@@ -149,6 +150,11 @@ impl Client {
     /// Starts a thread in the client; its id.
     pub fn thread(&mut self) -> i32 {
         self.call("thread").expect("it can start a thread")
+    }
+
+    /// Ends the thread that was started last.
+    pub fn end_thread(&mut self) {
+        assert_eq!(self.call("end"), Ok(0));
     }
 
     /// Waits for so many signals.

@@ -5,6 +5,7 @@ mod client;
 mod environment;
 mod examples;
 mod lifecycle;
+mod losses;
 mod mail;
 mod place;
 pub mod program;

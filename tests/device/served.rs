@@ -188,6 +188,27 @@ impl Served {
         assert!(fs::symlink_metadata(&self.path).is_err(), "the node was left");
     }
 
+    /// Stops it by SIGTERM; it must end well and leave nothing. What it had to complain of.
+    pub fn stop_complaining(mut self) -> String {
+        self.program.signal(Signal::SIGTERM);
+        let status = self.end();
+        assert!(status.success(), "{status}: {}", self.complaints());
+        assert!(fs::symlink_metadata(&self.path).is_err(), "the node was left");
+        self.complaints()
+    }
+
+    /// What its counter of this name says.
+    pub fn counter(&self, name: &str) -> u64 {
+        let lines = || self.complaints().lines().filter(|line| line.contains("events=")).count();
+        let before = lines();
+        self.program.signal(Signal::SIGUSR1);
+        until("it prints its counters", || lines() > before);
+        let complaints = self.complaints();
+        let last = complaints.lines().rfind(|line| line.contains("events=")).expect("it did");
+        let value = last.split(' ').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+        value.unwrap_or_else(|| panic!("no {name} in {last}")).parse().expect("a number")
+    }
+
     /// Kills it by SIGKILL: it cannot clean up.
     pub fn kill(mut self) {
         self.program.signal(Signal::SIGKILL);

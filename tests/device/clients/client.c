@@ -5,6 +5,7 @@
  *
  *   open PATH | close | register PID EVENTS SIGNAL | deregister PID EVENTS
  *   thread          starts a thread that does nothing; its id
+ *   end             ends that thread
  *   take N          waits for N signals
  *   pending         the signals that are pending now
  *
@@ -17,6 +18,7 @@
 #include <sys/syscall.h>
 
 static pid_t volatile thread;
+static pthread_t handle;
 static pthread_barrier_t started;
 
 static void *do_nothing(void *unused)
@@ -30,12 +32,17 @@ static void *do_nothing(void *unused)
 
 static int start_thread(void)
 {
-	pthread_t handle;
-
 	pthread_barrier_init(&started, NULL, 2);
 	must(pthread_create(&handle, NULL, do_nothing, NULL) == 0);
 	pthread_barrier_wait(&started);
 	return thread;
+}
+
+static int end_thread(void)
+{
+	must(pthread_cancel(handle) == 0);
+	must(pthread_join(handle, NULL) == 0);
+	return 0;
 }
 
 static void print_signals(int most, long milliseconds)
@@ -68,6 +75,8 @@ int main(void)
 			printf("%d\n", command(device, KMONITOR_IOW_DEREGISTER, pid, events, 0));
 		} else if (strcmp(line, "thread\n") == 0) {
 			printf("%d\n", start_thread());
+		} else if (strcmp(line, "end\n") == 0) {
+			printf("%d\n", end_thread());
 		} else if (sscanf(line, "take %d", &count) == 1) {
 			print_signals(count, 10000);
 		} else if (strcmp(line, "pending\n") == 0) {

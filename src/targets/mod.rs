@@ -4,17 +4,27 @@
 //! may tell another one or nothing. So the uid is read when a task is first watched, kept up to date
 //! by the source's uid events, and inherited by a child.
 
+mod census;
+
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
+use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::resource::{Resource, getrlimit};
 
 use crate::event::{Event, Kind};
 use crate::ids::{Stamp, Tgid, Tid, Uid};
+use crate::observe::Observer;
 use crate::sys::clock::monotonic_ns;
 use crate::sys::pidfd::PidFd;
-use crate::sys::procfs;
+use crate::sys::procfs::{self, Program};
+
+pub use census::Missed;
+
+/// Descriptors that targets leave for everything else: /proc, new monitors, the source.
+const SPARE: u64 = 64;
 
 #[derive(Debug)]
 struct Target {
@@ -26,8 +36,10 @@ struct Target {
     tgid: Option<Tgid>,
     /// From its first registration, or birth, until its exit was heard of.
     living: bool,
-    /// Of a living main thread.
+    /// Of a living main thread, if there were descriptors left.
     pidfd: Option<PidFd>,
+    /// What a living main thread executes.
+    program: Option<Program>,
     /// Its exit was heard of.
     ended: bool,
     /// Its exit was told without having been heard of.
@@ -41,21 +53,30 @@ impl Target {
         let tgid = status.map(|status| Tgid(status.tgid));
         // A task that has ended will not be heard of again, also not when its process does.
         let ended = status.is_some_and(|status| status.ended);
-        let main_thread = tgid.filter(|tgid| tgid.leader() == tid);
-        let pidfd = main_thread
-            .filter(|_| !ended)
-            .and_then(|tgid| PidFd::open(tgid.0).ok())
-            .filter(|pidfd| !pidfd.has_exited());
-        Target {
+        let mut target = Target {
             registrations: 0,
             uid: status.map(|status| Uid(status.real_uid)),
             as_of,
             tgid,
-            living: status.is_some() && !ended && (main_thread.is_none() || pidfd.is_some()),
-            pidfd,
+            living: status.is_some() && !ended,
+            pidfd: None,
+            program: None,
             ended,
             told: false,
+        };
+        if target.living && target.is_main_thread(tid) {
+            match open_pidfd(tid) {
+                Ok(pidfd) if pidfd.has_exited() => target.living = false,
+                Ok(pidfd) => target.pidfd = Some(pidfd),
+                Err(errno) => target.living = errno != Errno::ESRCH,
+            }
+            target.program = procfs::program(tid.0);
         }
+        target
+    }
+
+    fn is_main_thread(&self, tid: Tid) -> bool {
+        self.tgid.is_some_and(|tgid| tgid.leader() == tid)
     }
 
     fn end(&mut self) -> Option<PidFd> {
@@ -70,16 +91,18 @@ pub struct Targets {
     targets: HashMap<Tid, Target>,
     /// Becomes readable when a process among them ends, whatever the source hears.
     exits: Epoll,
+    observer: Observer,
     /// Of ended processes. To close one takes time, which the monitors need not wait for.
     useless: Vec<PidFd>,
 }
 
 impl Targets {
     /// Nobody.
-    pub fn new() -> io::Result<Targets> {
+    pub fn new(observer: Observer) -> io::Result<Targets> {
         Ok(Targets {
             targets: HashMap::new(),
             exits: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+            observer,
             useless: Vec::new(),
         })
     }
@@ -98,10 +121,18 @@ impl Targets {
         }
     }
 
-    fn set(&mut self, tid: Tid, target: Target) {
-        if let Some(pidfd) = &target.pidfd {
-            // Without it the exit comes from the source alone.
-            let _ = self.exits.add(pidfd, EpollEvent::new(EpollFlags::EPOLLIN, tid.0 as u32 as u64));
+    fn set(&mut self, tid: Tid, mut target: Target) {
+        let armed = target
+            .pidfd
+            .as_ref()
+            .map(|pidfd| self.exits.add(pidfd, EpollEvent::new(EpollFlags::EPOLLIN, tid.0 as u32 as u64)));
+        if target.living && target.is_main_thread(tid) && !matches!(armed, Some(Ok(()))) {
+            target.pidfd = None;
+            self.observer.counters.unarmed.add();
+            self.observer.say(
+                "too few descriptors for all targets: the exits of some can be told only as long as the kernel \
+                 drops no events (raise the limit: LimitNOFILE= of the unit, or ulimit -n)",
+            );
         }
         self.targets.insert(tid, target);
     }
@@ -153,6 +184,8 @@ impl Targets {
                     let (registrations, uid) = (old.registrations, old.uid);
                     let new = Target::look(event.target);
                     self.set(event.target, Target { registrations, uid: new.uid.or(uid), ..new });
+                } else if let Some(target) = self.targets.get_mut(&event.target) {
+                    target.program = procfs::program(event.target.0).or(target.program);
                 }
             }
             Kind::ProcessExit | Kind::ThreadExit => {
@@ -185,7 +218,7 @@ impl Targets {
 
     /// The exit that is due is told without having been heard of; if it is heard of later, that is
     /// no news.
-    pub fn told_exit(&mut self, tid: Tid) {
+    pub fn told_unheard(&mut self, tid: Tid) {
         if let Some(target) = self.targets.get_mut(&tid) {
             self.useless.extend(target.end());
             target.told = true;
@@ -206,6 +239,15 @@ impl Targets {
         };
         self.targets.iter().filter(others).map(|(tid, _)| *tid).collect()
     }
+}
+
+/// EMFILE when what is left is needed elsewhere.
+fn open_pidfd(tid: Tid) -> Result<PidFd, Errno> {
+    let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let pidfd = PidFd::open(tid.0)?;
+    // The kernel gives out the lowest number that is free.
+    let used = pidfd.as_fd().as_raw_fd() as u64;
+    if used + SPARE < limit { Ok(pidfd) } else { Err(Errno::EMFILE) }
 }
 
 fn uid_now(tid: Tid) -> Option<Uid> {

@@ -1,0 +1,91 @@
+//! What the core does when the source has lost events.
+
+use std::time::Instant;
+
+use nix::poll::{PollFd, PollFlags};
+
+use crate::event::{Event, Input, Kind};
+use crate::ids::{Stamp, Tgid, Tid};
+use crate::node::Node;
+use crate::source::Source;
+use crate::sys::clock::monotonic_ns;
+use crate::targets::Missed;
+
+use super::{Core, CoreError, DUE_EXIT, wait};
+
+/// Events that are heard before the rest must wait until the recovery is done.
+const MOST_HEARD: usize = 1 << 20;
+
+impl<N: Node, S: Source> Core<N, S> {
+    /// If events were lost: signals what targets did meanwhile and can be known, and counts the rest.
+    pub(super) fn recover(&mut self) -> Result<(), CoreError> {
+        if !std::mem::take(&mut self.missing) {
+            return Ok(());
+        }
+        // Nothing is missed that only waits in the queue.
+        self.hear_all()?;
+        let missed = self.targets.missed();
+        if !missed.is_empty() {
+            self.hear_until(Instant::now() + DUE_EXIT)?;
+        }
+        for missed in missed {
+            if self.targets.is_missed(&missed) {
+                self.tell_missed(missed)?;
+            }
+        }
+        for monitor in self.monitors.gone_threads() {
+            self.remove_monitor(monitor);
+        }
+        self.targets.refresh();
+        let dropped = self.source.take_dropped();
+        if dropped > 0 {
+            self.observer.counters.events_lost.add_many(dropped);
+            self.observer.say(
+                "the kernel dropped events, since its queue for us was full (events_lost counts them): exits, \
+                 and execs of another program, are told all the same; forks and new threads are not",
+            );
+        }
+        Ok(())
+    }
+
+    fn hear_all(&mut self) -> Result<(), CoreError> {
+        for _ in 0..MOST_HEARD {
+            let Some(input) = self.next_input()? else { break };
+            self.hear(input)?;
+        }
+        Ok(())
+    }
+
+    fn hear_until(&mut self, deadline: Instant) -> Result<(), CoreError> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            if let Some(source) = self.source.poll_fd() {
+                wait(&mut [PollFd::new(source, PollFlags::POLLIN)], Some(left))?;
+            }
+            self.hear_all()?;
+        }
+    }
+
+    /// The exit of a process that has ended, and of which the source says nothing.
+    pub(super) fn tell_lost_exit(&mut self, target: Tid) -> Result<(), CoreError> {
+        self.source.doubt();
+        self.tell_missed(Missed { kind: Kind::ProcessExit, target, tgid: Tgid(target.0) })
+    }
+
+    fn tell_missed(&mut self, missed: Missed) -> Result<(), CoreError> {
+        let Missed { kind, target, tgid } = missed;
+        let at = Stamp(monotonic_ns());
+        self.hear(Input::Event(Event { kind, target, subject: target, tgid, killed_by: None, at }))?;
+        let counters = &self.observer.counters;
+        if kind == Kind::ProcessExec {
+            counters.execs_recovered.add();
+        } else {
+            counters.exits_recovered.add();
+            self.targets.told_unheard(target);
+        }
+        Ok(())
+    }
+}
