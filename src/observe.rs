@@ -123,7 +123,7 @@ fn write_lines(lines: &Receiver<String>) {
             continue;
         }
         // Nobody is left to be told that standard error is gone.
-        let _ = writeln!(io::stderr(), "kmonitor: {line}");
+        let _ = io::stderr().write_all(format!("kmonitor: {line}\n").as_bytes());
         last = (line, Instant::now());
     }
 }

@@ -155,9 +155,9 @@ impl Failure {
     }
 }
 
-/// Says a line on standard error. Whoever read that may have gone away; we go on all the same.
+/// Says a line on standard error, in one write. Whoever read that may have gone away; we go on all the same.
 fn say(line: impl Display) {
-    let _ = writeln!(io::stderr(), "kmonitor: {line}");
+    let _ = io::stderr().write_all(format!("kmonitor: {line}\n").as_bytes());
 }
 
 /// Runs the command that the arguments name.

@@ -28,9 +28,10 @@ fn exits_execs_and_ends_of_threads_that_the_queue_lost_are_told_once_and_the_res
     assert_eq!(counting.register(flood.id(), event::PROCESS_FORK), Ok(0));
     let mut ending: Vec<Program> = (0..EXITS).map(|_| Program::quiet(&mut Command::new("cat"))).collect();
     for target in &ending {
-        assert_eq!(client.register(target.id(), event::ALL), Ok(0));
+        assert_eq!(client.register(target.id(), event::PROCESS_EXIT), Ok(0));
     }
-    let mut other = Program::start(Command::new("sh").args(["-c", "read line; exec cat"]));
+    let mut other = Program::start(Command::new("sh").args(["-c", "echo begun; read line; exec cat"]));
+    assert_eq!(other.line(), "begun");
     assert_eq!(client.register(other.id(), event::ALL), Ok(0));
     let thread = threaded.thread();
     assert_eq!(client.register(thread, event::ALL), Ok(0));
