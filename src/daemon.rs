@@ -10,6 +10,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::geteuid;
 
+use crate::confine;
 use crate::core::{Core, CoreError, Options};
 use crate::driver::Driver;
 use crate::node::{self, Carrier, NodeGone, Ownership, Place, PlaceError, Served};
@@ -115,6 +116,8 @@ impl Daemon {
             let (stop, ended) = (stop.clone(), ended.clone());
             move || {
                 let _ended = AtEnd(ended);
+                // With more than it needs it works as well.
+                let _ = confine::keep(&confine::CORE);
                 core.run(stop.as_fd())
             }
         })?;
@@ -143,6 +146,17 @@ impl Daemon {
             && let Err(errno) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
         {
             self.observer.say(format_args!("cannot raise our limit of open files: {errno}"));
+        }
+    }
+
+    /// Gives up what is not needed to serve and to stop. Programs that are started later inherit that,
+    /// so start those first.
+    pub fn confine(&self) {
+        if let Err(error) = confine::keep(&confine::MAIN) {
+            self.observer.say(format_args!("cannot drop capabilities: {error}"));
+        }
+        if let Err(error) = confine::limit_system_calls() {
+            self.observer.say(error);
         }
     }
 

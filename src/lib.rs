@@ -6,6 +6,7 @@
 
 pub mod abi;
 pub mod closing;
+pub mod confine;
 pub mod core;
 pub mod daemon;
 pub mod driver;

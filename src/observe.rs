@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
+use crate::confine;
+
 /// Log lines that wait for a slow reader of our standard error; more are counted and dropped.
 const BACKLOG: usize = 256;
 
@@ -98,8 +100,10 @@ impl Observer {
     /// Starts the log: a thread that writes lines to standard error until all observers are gone.
     pub fn start() -> io::Result<(Observer, JoinHandle<()>)> {
         let (lines, receiver) = bounded(BACKLOG);
-        let writer =
-            thread::Builder::new().name("kmonitor-log".to_owned()).spawn(move || write_lines(&receiver))?;
+        let writer = thread::Builder::new().name("kmonitor-log".to_owned()).spawn(move || {
+            let _ = confine::keep(&confine::NOTHING);
+            write_lines(&receiver);
+        })?;
         Ok((Observer { lines, counters: Arc::default() }, writer))
     }
 

@@ -27,6 +27,7 @@ pub fn run(config: &Config, program: &[OsString]) -> Result<ExitCode, Failure> {
     let daemon = Daemon::start(config).map_err(|error| Failure::new(CANNOT_SERVE, error))?;
     let mut child = start(program, &signals)?;
     daemon.raise_descriptor_limit();
+    daemon.confine();
     let status = wait(&mut child, &daemon, &signals).map_err(|error| Failure::new(CANNOT_SERVE, error))?;
     if let Err(error) = daemon.stop() {
         say(error);

@@ -15,6 +15,7 @@ pub fn serve(config: &Config) -> Result<ExitCode, Failure> {
         .map_err(|errno| Failure::new(1, errno))?;
     let daemon = Daemon::start(config).map_err(|error| Failure::new(1, error))?;
     daemon.raise_descriptor_limit();
+    daemon.confine();
     say(format_args!("the device is {}", daemon.carrier()));
     // As with `say`: nobody may be there to read it.
     let _ = writeln!(io::stdout(), "kmonitor: ready: {}", config.path.display());

@@ -147,7 +147,7 @@ impl<N: Node, S: Source> Core<N, S> {
         for (monitor, signal, credentials) in told {
             if self.monitors.may_signal(credentials, monitor.instance) {
                 let key = Key { monitor, target: event.target };
-                let held = held(&self.registry, &self.closings, key);
+                let held = held(&self.registry, &self.closings, key, None);
                 self.outbox.send(&self.monitors, key, siginfo(signal, bit, event.subject, uid), held);
             } else {
                 self.observer.counters.forbidden.add();

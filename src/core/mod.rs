@@ -27,7 +27,7 @@ use nix::sys::time::TimeSpec;
 use crate::closing::Closings;
 use crate::driver::Driver;
 use crate::event::{Event, Input};
-use crate::ids::Stamp;
+use crate::ids::{HandleId, Stamp};
 use crate::monitors::Monitors;
 use crate::node::{Node, NodeGone, Request};
 use crate::notify::Outbox;
@@ -169,7 +169,7 @@ impl<N: Node, S: Source> Core<N, S> {
             }
             busy |= self.hear_due_exits()? || self.bury_monitors() || self.missing;
             let (registry, closings) = (&self.registry, &self.closings);
-            self.outbox.retry(&self.monitors, |key| held(registry, closings, key));
+            self.outbox.retry(&self.monitors, |key| held(registry, closings, key, None));
             if !busy {
                 return Ok(());
             }
@@ -240,10 +240,12 @@ impl<N: Node, S: Source> Core<N, S> {
     }
 }
 
-/// True while the registration's signals must wait: each of its open files may be closed by now.
-fn held(registry: &Registry, closings: &Closings, key: Key) -> bool {
+/// True while the registration's signals must wait: each of its open files may be closed by now, but
+/// for one that a task waits in a call on.
+fn held(registry: &Registry, closings: &Closings, key: Key, open: Option<HandleId>) -> bool {
     let handles = registry.handles(key);
-    !handles.is_empty() && handles.into_iter().all(|handle| closings.in_doubt(handle))
+    let may_be_closed = |handle| Some(handle) != open && closings.in_doubt(handle);
+    !handles.is_empty() && handles.into_iter().all(may_be_closed)
 }
 
 /// ppoll(2) that takes a signal for nothing; true if something is ready.

@@ -1,5 +1,7 @@
 //! The core's requests: what clients ask, answered by the driver's rules.
 
+use std::time::{Duration, Instant};
+
 use nix::errno::Errno;
 
 use crate::abi::{Command, EventMask};
@@ -10,7 +12,10 @@ use crate::node::{Answer, Caller, Node, Request};
 use crate::registry::{Deregistered, Key, Registered};
 use crate::source::Source;
 
-use super::{Core, CoreError, held};
+use super::{Core, CoreError, held, wait};
+
+/// How long the closers of a registration's files may take.
+const SETTLED: Duration = Duration::from_millis(50);
 
 impl<N: Node, S: Source> Core<N, S> {
     pub(super) fn serve(&mut self, request: Request) -> Result<(), CoreError> {
@@ -20,7 +25,7 @@ impl<N: Node, S: Source> Core<N, S> {
                 self.closings.past(caller.tid);
                 let result = match Call::decode(command, argument) {
                     Ok(Call::Register(command)) => self.register(handle, caller, command)?,
-                    Ok(Call::Deregister(command)) => self.deregister(caller, command)?,
+                    Ok(Call::Deregister(command)) => self.deregister(handle, caller, command)?,
                     Err(errno) => Err(errno),
                 };
                 (ticket, result.map(|()| Answer::Done))
@@ -28,14 +33,14 @@ impl<N: Node, S: Source> Core<N, S> {
             Request::Close { ticket, handle, by } => {
                 if self.registry.has_handle(handle) {
                     self.drain_source()?;
-                    self.send_waiting();
+                    self.send_waiting(handle);
                     self.closings.begin(handle, by);
                 }
                 (ticket, Ok(Answer::Done))
             }
             Request::Release { ticket, handle } => {
                 self.drain_source()?;
-                self.send_waiting();
+                self.send_waiting(handle);
                 self.release(handle);
                 let Some(ticket) = ticket else { return Ok(()) };
                 (ticket, Ok(Answer::Done))
@@ -80,14 +85,19 @@ impl<N: Node, S: Source> Core<N, S> {
         Ok(registered.map(drop))
     }
 
-    fn deregister(&mut self, caller: Caller, command: Command) -> Result<Result<(), Errno>, CoreError> {
-        let target = Tid(command.pid);
+    fn deregister(
+        &mut self,
+        handle: HandleId,
+        caller: Caller,
+        command: Command,
+    ) -> Result<Result<(), Errno>, CoreError> {
         self.drain_source()?;
         while self.bury_monitors() {}
         let Some(monitor) = self.monitors.known(caller) else { return Ok(Err(Errno::EINVAL)) };
-        self.send_waiting();
+        let key = Key { monitor, target: Tid(command.pid) };
+        self.settle(key, handle)?;
+        self.send_waiting(handle);
         let result = self.driver.deregister(monitor, command);
-        let key = Key { monitor, target };
         match result {
             Ok(Deregistered::Removed) => self.ended(key),
             Ok(Deregistered::Kept) => self.outbox.forget_events(key, command.events),
@@ -103,10 +113,22 @@ impl<N: Node, S: Source> Core<N, S> {
         }
     }
 
-    /// Sends the signals that wait and can be sent by now.
-    fn send_waiting(&mut self) {
+    /// Sends the signals that wait and can be sent by now, while a task waits in a call on `open`.
+    fn send_waiting(&mut self, open: HandleId) {
         let (registry, closings) = (&self.registry, &self.closings);
-        self.outbox.retry_all(&self.monitors, |key| held(registry, closings, key));
+        self.outbox.retry_all(&self.monitors, |key| held(registry, closings, key, Some(open)));
+    }
+
+    /// Waits until it is known whether the registration still stands: its open files may all be closed by
+    /// now, other than the one of the call.
+    fn settle(&mut self, key: Key, open: HandleId) -> Result<(), CoreError> {
+        let deadline = Instant::now() + SETTLED;
+        while held(&self.registry, &self.closings, key, Some(open)) && Instant::now() < deadline {
+            let next = self.closings.next_look().unwrap_or(deadline).min(deadline);
+            wait(&mut [], Some(next.saturating_duration_since(Instant::now())))?;
+            self.take_requests()?;
+        }
+        Ok(())
     }
 
     /// What must be undone when a registration has left the registry.

@@ -20,6 +20,7 @@ use nix::unistd::Pid;
 use zerocopy::IntoBytes;
 
 use crate::abi::COMMAND_SIZE;
+use crate::confine;
 use crate::ids::{HandleId, Tid};
 
 use super::channel::{self, Channel, Taken};
@@ -106,9 +107,10 @@ impl FuseNode {
         let channel = Channel::new(session, wire::FOPEN_DIRECT_IO | wire::FOPEN_NONSEEKABLE)?;
         let device = channel.poll_fd().try_clone_to_owned()?;
         let (unknown_ioctls, receiver) = bounded(MOST_UNKNOWN);
-        thread::Builder::new()
-            .name("kmonitor-ioctl".to_owned())
-            .spawn(move || answer_unknown(device, &receiver))?;
+        thread::Builder::new().name("kmonitor-ioctl".to_owned()).spawn(move || {
+            let _ = confine::keep(&confine::LOOKER);
+            answer_unknown(device, &receiver);
+        })?;
         Ok(FuseNode { channel, attr, unknown_ioctls })
     }
 

@@ -1,6 +1,7 @@
 /* REGISTER, DEREGISTER and close in the middle of a storm of events. */
 #include "suite.h"
 
+#include <pthread.h>
 #include <sched.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -268,3 +269,84 @@ CASE(race_two_deregister, "14 19", "of two threads that deregister one registrat
 	say_result(answer(a));
 	say_result(answer(b));
 }
+
+enum { BACKLOG = 100, MOST_CPUS = 64 };
+
+static volatile int crowded;
+
+/* Keeps a processor from whoever is less urgent, for half a second at most. */
+static void *occupy(void *unused)
+{
+	struct timespec start, now;
+
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	do
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	while (crowded && (now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000 < 500);
+	return unused;
+}
+
+static void urgent(int priority)
+{
+	const struct sched_param parameters = { .sched_priority = priority };
+
+	need(sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &parameters) == 0);
+}
+
+static int occupy_all(pthread_t *threads)
+{
+	cpu_set_t allowed;
+	int n = 0;
+
+	need(sched_getaffinity(0, sizeof allowed, &allowed) == 0);
+	crowded = 1;
+	for (int cpu = 0; cpu < CPU_SETSIZE && n < MOST_CPUS; cpu++) {
+		const struct sched_param parameters = { .sched_priority = 50 };
+		pthread_attr_t attributes;
+		cpu_set_t one;
+
+		if (!CPU_ISSET(cpu, &allowed))
+			continue;
+		CPU_ZERO(&one);
+		CPU_SET(cpu, &one);
+		need(pthread_attr_init(&attributes) == 0);
+		need(pthread_attr_setinheritsched(&attributes, PTHREAD_EXPLICIT_SCHED) == 0);
+		need(pthread_attr_setschedpolicy(&attributes, SCHED_FIFO) == 0);
+		need(pthread_attr_setschedparam(&attributes, &parameters) == 0);
+		need(pthread_attr_setaffinity_np(&attributes, sizeof one, &one) == 0);
+		need(pthread_create(&threads[n++], &attributes, occupy, NULL) == 0);
+		need(pthread_attr_destroy(&attributes) == 0);
+	}
+	return n;
+}
+
+/* Many events of the caller's own, while nobody else gets a processor; then at once the call that ends the registration. */
+static void after_backlog(long (*finish)(struct puppet *))
+{
+	struct puppet *self = me;
+	pthread_t threads[MOST_CPUS];
+	int n;
+
+	watch(me, me, FORK);
+	urgent(60);
+	n = occupy_all(threads);
+	for (int i = 0; i < BACKLOG; i++) {
+		pid_t pid = vfork();
+
+		if (!pid)
+			_exit(0);
+		need(pid > 0);
+	}
+	crowded = 0;
+	need(finish(self) == 0);
+	say("%d forks heard", heard(0));
+	say("%d late", heard(40));
+	while (n)
+		need(pthread_join(threads[--n], NULL) == 0);
+}
+
+CASE(race_backlog_deregister, "47", "what a busy machine has not signalled yet is signalled before DEREGISTER returns", "100 forks heard, 0 late")
+{
+	after_backlog(deregister);
+}
+CASE(race_backlog_close, "47", "and before close returns", "100 forks heard, 0 late") { after_backlog(close_it); }

@@ -11,5 +11,6 @@ mod place;
 pub mod program;
 mod promises;
 mod quiet;
+mod rights;
 mod run;
 pub mod served;
