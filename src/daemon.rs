@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -69,6 +70,9 @@ pub enum StartError {
     Resources(#[from] io::Error),
 }
 
+/// How long the log may take in the end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// Why the daemon ended without being asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum EndError {
@@ -91,7 +95,7 @@ pub struct Daemon {
     stop: Arc<EventFd>,
     ended: Arc<EventFd>,
     observer: Observer,
-    log: Option<JoinHandle<()>>,
+    log: JoinHandle<()>,
 }
 
 impl Daemon {
@@ -121,7 +125,7 @@ impl Daemon {
                 core.run(stop.as_fd())
             }
         })?;
-        Ok(Daemon { place, carrier, core: Some(core), stop, ended, observer, log: Some(log) })
+        Ok(Daemon { place, carrier, core: Some(core), stop, ended, observer, log })
     }
 
     /// Readable once the daemon has ended by itself, which [`Daemon::stop`] explains.
@@ -171,10 +175,11 @@ impl Daemon {
         let withdrawn = self.place.withdraw();
         let _ = self.stop.write(1);
         let ended = self.core.take().map_or(Ok(Ok(())), JoinHandle::join);
-        // The log ends with its last observer.
+        // The log ends with its last observer, unless nobody reads our standard error any more.
         self.observer = Observer::silent();
-        if let Some(log) = self.log.take() {
-            let _ = log.join();
+        let deadline = Instant::now() + LAST_WORDS;
+        while !self.log.is_finished() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(1));
         }
         match ended.map_err(|_| EndError::Panic)? {
             // We have just taken it away ourselves.

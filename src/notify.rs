@@ -21,8 +21,11 @@ use crate::sys::pidfd::QueuedSignal;
 const SHORTEST_WAIT: Duration = Duration::from_micros(500);
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
 
-/// Signals that may wait for one monitor, of 24 bytes each and a key. A full one loses later signals.
+/// Signals that usually may wait for one monitor, of 16 bytes each and a key of as many.
 pub const MOST_WAITING: usize = 1 << 18;
+
+/// For all monitors together, so many times as many may wait.
+const MONITORS: usize = 16;
 
 /// The siginfo of a notification (fact 36).
 pub fn siginfo(signal: Signal, event: EventMask, subject: Tid, uid: Uid) -> QueuedSignal {
@@ -63,13 +66,15 @@ pub struct Outbox {
     waiting: HashMap<Instance, Waiting>,
     next_try: Option<Instant>,
     wait: Duration,
+    /// Signals that may wait for one monitor.
+    most: usize,
     observer: Observer,
 }
 
 impl Outbox {
-    /// Nothing waits.
-    pub fn new(observer: Observer) -> Outbox {
-        Outbox { waiting: HashMap::new(), next_try: None, wait: SHORTEST_WAIT, observer }
+    /// Nothing waits. For one monitor, `most` signals may; later ones are lost.
+    pub fn new(most: usize, observer: Observer) -> Outbox {
+        Outbox { waiting: HashMap::new(), next_try: None, wait: SHORTEST_WAIT, most, observer }
     }
 
     /// Sends a signal to the registration's monitor, behind those of the registration that wait
@@ -82,12 +87,15 @@ impl Outbox {
             return;
         }
         let counters = &self.observer.counters;
+        let in_all: usize = self.waiting.values().map(|queue| queue.signals.len()).sum();
         let queue = self.waiting.entry(instance).or_default();
-        if queue.signals.len() >= MOST_WAITING {
+        if queue.signals.len() >= self.most || in_all >= self.most.saturating_mul(MONITORS) {
             counters.dropped.add();
             self.observer.say(format_args!(
-                "{MOST_WAITING} signals wait for a monitor that takes none: later ones are lost \
-                 (raise its RLIMIT_SIGPENDING, or have it take its signals)"
+                "too many signals wait for monitors that take none ({} for one, or {MONITORS} times as many in \
+                 all): later ones are lost (have the monitors take theirs, raise their RLIMIT_SIGPENDING, or \
+                 raise --max-waiting)",
+                self.most
             ));
             return;
         }

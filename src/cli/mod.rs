@@ -76,6 +76,9 @@ struct ServeOptions {
     /// Most open files on the device
     #[arg(long, value_name = "N", default_value_t = Config::default().most_open)]
     max_open: usize,
+    /// Most signals that wait for one monitor whose own queue is full; later ones are lost
+    #[arg(long, value_name = "N", default_value_t = Options::default().most_waiting)]
+    max_waiting: usize,
     /// Size of the kernel's queue of events for us, in bytes; one takes 832. When it is full, events are lost
     #[arg(long, value_name = "BYTES", default_value_t = Config::default().event_buffer, value_parser = buffer)]
     event_buffer: usize,
@@ -90,7 +93,7 @@ impl ServeOptions {
             limits: Limits { total: self.max_registrations, per_monitor: self.max_per_monitor },
             most_open: self.max_open,
             event_buffer: self.event_buffer,
-            options: Options { abort_events: self.abort_events },
+            options: Options { abort_events: self.abort_events, most_waiting: self.max_waiting },
         }
     }
 }

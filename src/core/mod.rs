@@ -30,7 +30,7 @@ use crate::event::{Event, Input};
 use crate::ids::{HandleId, Stamp};
 use crate::monitors::Monitors;
 use crate::node::{Node, NodeGone, Request};
-use crate::notify::Outbox;
+use crate::notify::{MOST_WAITING, Outbox};
 use crate::observe::Observer;
 use crate::registry::{Key, Registry};
 use crate::source::{Source, SourceError};
@@ -68,10 +68,18 @@ pub enum CoreError {
 }
 
 /// What the core's owner may choose.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// Send the two abort events, which the original declares and never sends.
     pub abort_events: bool,
+    /// How many signals may wait for one monitor whose signal queue is full.
+    pub most_waiting: usize,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { abort_events: false, most_waiting: MOST_WAITING }
+    }
 }
 
 /// The core: everything that happens happens here, on one thread.
@@ -111,7 +119,7 @@ impl<N: Node, S: Source> Core<N, S> {
             registry,
             monitors: Monitors::new()?,
             targets: Targets::new(observer.clone())?,
-            outbox: Outbox::new(observer.clone()),
+            outbox: Outbox::new(options.most_waiting, observer.clone()),
             waiting: VecDeque::new(),
             held: VecDeque::new(),
             closings: Closings::default(),

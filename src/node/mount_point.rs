@@ -68,9 +68,11 @@ impl MountPoint {
         &self.path
     }
 
-    /// Takes note of the mount that is now over the file.
+    /// Takes note of the mount that is now over the file. It must be ours: who can write to the directory
+    /// can put something else in the file's place while we mount.
     pub fn mounted(&mut self) -> Result<(), PlaceError> {
-        self.mounted = topmost(&self.path)?.map(|mount| mount.device);
+        let ours = topmost(&self.path)?.filter(is_ours);
+        self.mounted = Some(ours.ok_or_else(|| PlaceError::Replaced(self.path.clone()))?.device);
         Ok(())
     }
 
@@ -117,10 +119,15 @@ fn topmost(path: &Path) -> Result<Option<Mount>, PlaceError> {
     Ok(mounts.into_iter().rfind(|mount| mount.mount_point == path.as_os_str().as_bytes()))
 }
 
+/// True for a mount that a kmonitor made, this one or another.
+fn is_ours(mount: &Mount) -> bool {
+    (mount.fs_type.as_str(), mount.source.as_str()) == ("fuse", MOUNT_SOURCE)
+}
+
 /// Takes dead mounts of earlier crashes away; an error if the path is served, or covered otherwise.
 fn clear_mount(path: &Path) -> Result<(), PlaceError> {
     while let Some(mount) = topmost(path)? {
-        if (mount.fs_type.as_str(), mount.source.as_str()) != ("fuse", MOUNT_SOURCE) {
+        if !is_ours(&mount) {
             return Err(PlaceError::NotOurs {
                 path: path.to_owned(),
                 what: "another file system is mounted there",

@@ -76,6 +76,9 @@ pub enum PlaceError {
         /// Why not.
         error: io::Error,
     },
+    /// The mount went somewhere else.
+    #[error("{0} was replaced by something else while it was mounted over: use a directory of root's alone")]
+    Replaced(PathBuf),
     /// A system call failed.
     #[error("cannot {action} {path}: {error}")]
     Io {

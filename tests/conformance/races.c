@@ -331,7 +331,8 @@ static void after_backlog(long (*finish)(struct puppet *))
 	urgent(60);
 	n = occupy_all(threads);
 	for (int i = 0; i < BACKLOG; i++) {
-		pid_t pid = vfork();
+		/* The children get no processor either, until the call waits. */
+		pid_t pid = fork();
 
 		if (!pid)
 			_exit(0);
@@ -350,3 +351,38 @@ CASE(race_backlog_deregister, "47", "what a busy machine has not signalled yet i
 	after_backlog(deregister);
 }
 CASE(race_backlog_close, "47", "and before close returns", "100 forks heard, 0 late") { after_backlog(close_it); }
+
+static __attribute__((noinline)) pid_t child_that_ends(void)
+{
+	pid_t pid = vfork();
+
+	if (!pid)
+		_exit(0);
+	return pid;
+}
+
+/* Each child that ends closes its copy of the registration's file. */
+static void after_children(long (*finish)(struct puppet *))
+{
+	int wrong = 0, late = 0;
+
+	for (int i = 0; i < rounds / 4; i++) {
+		watch(me, me, FORK);
+		for (int j = 0; j < 3; j++)
+			need(child_that_ends() > 0);
+		need(finish(me) == 0);
+		wrong += heard(0) != 3;
+		late += heard(0);
+		while (waitpid(-1, NULL, WNOHANG) > 0)
+			;
+	}
+	late += heard(40);
+	say("%d rounds wrong", wrong);
+	say("%d late", late);
+}
+
+CASE(race_children_deregister, "46 47", "while children close their copies of the file, all is signalled before DEREGISTER returns", "0 rounds wrong, 0 late")
+{
+	after_children(deregister);
+}
+CASE(race_children_close, "46 47", "and before close returns", "0 rounds wrong, 0 late") { after_children(close_it); }
