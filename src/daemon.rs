@@ -15,7 +15,7 @@ use crate::confine;
 use crate::core::{Core, CoreError, Options};
 use crate::driver::Driver;
 use crate::node::{self, Carrier, NodeGone, Ownership, Place, PlaceError, Served};
-use crate::observe::{Counters, Observer};
+use crate::observe::Observer;
 use crate::registry::{Limits, Registry};
 use crate::source::{ProcConnector, RECEIVE_BUFFER, SourceError};
 
@@ -138,9 +138,9 @@ impl Daemon {
         &self.carrier
     }
 
-    /// What the daemon has done so far.
-    pub fn counters(&self) -> &Counters {
-        &self.observer.counters
+    /// Logs what the daemon has done so far.
+    pub fn say_counters(&self) {
+        self.observer.say_counters();
     }
 
     /// Allows as many descriptors as the system lets us: each target and each monitor takes one.

@@ -88,10 +88,17 @@ impl Count {
     }
 }
 
-/// Takes log lines from the core thread without ever making it wait.
+#[derive(Debug)]
+struct Line {
+    text: String,
+    /// To be written also if it repeats.
+    asked_for: bool,
+}
+
+/// Takes log lines from other threads without ever making them wait.
 #[derive(Clone, Debug)]
 pub struct Observer {
-    lines: Sender<String>,
+    lines: Sender<Line>,
     /// The counters.
     pub counters: Arc<Counters>,
 }
@@ -114,20 +121,29 @@ impl Observer {
 
     /// Logs a line.
     pub fn say(&self, line: impl fmt::Display) {
-        if let Err(TrySendError::Full(_)) = self.lines.try_send(line.to_string()) {
+        self.send(Line { text: line.to_string(), asked_for: false });
+    }
+
+    /// Logs the counters.
+    pub fn say_counters(&self) {
+        self.send(Line { text: self.counters.to_string(), asked_for: true });
+    }
+
+    fn send(&self, line: Line) {
+        if let Err(TrySendError::Full(_)) = self.lines.try_send(line) {
             self.counters.log_dropped.add();
         }
     }
 }
 
-fn write_lines(lines: &Receiver<String>) {
+fn write_lines(lines: &Receiver<Line>) {
     let mut last = (String::new(), Instant::now());
-    for line in lines {
-        if last.0 == line && last.1.elapsed() < QUIET {
+    for Line { text, asked_for } in lines {
+        if !asked_for && last.0 == text && last.1.elapsed() < QUIET {
             continue;
         }
         // Nobody is left to be told that standard error is gone.
-        let _ = io::stderr().write_all(format!("kmonitor: {line}\n").as_bytes());
-        last = (line, Instant::now());
+        let _ = io::stderr().write_all(format!("kmonitor: {text}\n").as_bytes());
+        last = (text, Instant::now());
     }
 }

@@ -22,7 +22,7 @@ pub fn serve(config: &Config) -> Result<ExitCode, Failure> {
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     let next = || signals.wait(Some(daemon.ended())).map_err(|errno| Failure::new(1, errno));
     while let News::Signal(Signal::SIGUSR1) = next()? {
-        say(daemon.counters());
+        daemon.say_counters();
     }
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     daemon.stop().map_err(|error| Failure::new(1, error))?;

@@ -4,6 +4,7 @@ mod aborts;
 mod client;
 mod environment;
 mod examples;
+mod faults;
 mod lifecycle;
 mod losses;
 mod mail;

@@ -1,0 +1,200 @@
+//! What may befall a daemon, and how it ends: see the table in README.md.
+
+use super::client::{Client, Signalled, build, event};
+use super::program::{Program, until};
+use super::served::{KMONITOR, Place, Served};
+use nix::errno::Errno;
+use nix::mount::{MntFlags, umount2};
+use nix::sys::signal::Signal;
+use std::os::fd::AsRawFd;
+use std::process::{Command, Stdio};
+
+fn cat() -> Program {
+    Program::quiet(&mut Command::new("cat"))
+}
+
+fn end(target: &mut Program) {
+    target.hang_up();
+    assert!(target.end().success());
+}
+
+/// Limits a resource of a running process, as prlimit(1) names it.
+fn limit(pid: i32, resource: &str) {
+    let status = Command::new("prlimit").args(["--pid", &pid.to_string(), resource]).status();
+    assert!(status.expect("prlimit is in util-linux").success(), "prlimit {resource}");
+}
+
+const WAITING: usize = 1000;
+
+/// A client that takes no signals, and whose own queue is nearly none, and its target's children.
+fn backlog(place: &Place) -> (Client, Vec<i32>) {
+    let script = format!(
+        "echo begun; read l; i=0; while [ $i -lt {WAITING} ]; do : & echo $!; i=$((i+1)); done; read l"
+    );
+    let mut target = Program::start(Command::new("sh").arg("-c").arg(script));
+    assert_eq!(target.line(), "begun");
+    let mut client = Client::of(place);
+    limit(client.program.id(), "--sigpending=16");
+    assert_eq!(client.register(target.id(), event::PROCESS_FORK), Ok(0));
+    target.say("");
+    let children = (0..WAITING).map(|_| target.line().parse().expect("a pid")).collect();
+    (client, children)
+}
+
+#[test]
+fn signals_wait_in_order_for_a_monitor_whose_queue_is_full() {
+    let place = Place::new();
+    let daemon = place.serve(&[]);
+    let (mut client, children) = backlog(&place);
+    let told: Vec<i32> = client.take(WAITING).iter().map(|signal| signal.pid).collect();
+    assert_eq!(told, children);
+    assert_eq!(client.pending(), []);
+    assert!(daemon.counter("delayed") > 900);
+}
+
+#[test]
+fn when_too_many_wait_later_ones_are_counted_and_told_of() {
+    let place = Place::new();
+    let daemon = place.serve(&["--max-waiting", "100"]);
+    let (mut client, children) = backlog(&place);
+    until("all events are heard", || daemon.counter("events") as usize >= WAITING);
+    let dropped = daemon.counter("dropped") as usize;
+    assert!(dropped > WAITING / 2, "{dropped} were dropped");
+    let told: Vec<i32> = client.take(WAITING - dropped).iter().map(|signal| signal.pid).collect();
+    assert_eq!(client.pending(), []);
+    let mut rest = children.iter();
+    assert!(told.iter().all(|pid| rest.any(|child| child == pid)), "out of order: {told:?}");
+    let complaints = daemon.stop_complaining();
+    assert!(complaints.contains("--max-waiting"), "{complaints}");
+}
+
+#[test]
+fn signals_that_wait_go_with_their_registration() {
+    let place = Place::new();
+    let daemon = place.serve(&[]);
+    let (mut client, _) = backlog(&place);
+    assert_eq!(client.close(), Ok(0));
+    // What the kernel has queued already stays (fact 34).
+    assert!(client.pending().len() <= 16);
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    assert_eq!(client.pending(), []);
+    daemon.stop();
+}
+
+#[test]
+fn out_of_descriptors_exits_are_told_and_the_shortage_is_too() {
+    const TARGETS: usize = 100;
+    let place = Place::new();
+    let mut command = Command::new("prlimit");
+    command.arg("--nofile=100:100").arg(KMONITOR).arg("serve").arg("--path").arg(place.path());
+    let daemon = place.serve_by(command);
+    let mut client = Client::of(&place);
+    let mut targets: Vec<Program> = (0..TARGETS).map(|_| cat()).collect();
+    for target in &targets {
+        assert_eq!(client.register(target.id(), event::PROCESS_EXIT), Ok(0));
+    }
+    assert!(daemon.counter("unarmed") as usize > TARGETS / 2);
+    let mut another = Client::of(&place);
+    assert_eq!(another.register(targets[0].id(), event::PROCESS_EXIT), Ok(0));
+    targets.iter_mut().for_each(end);
+    let mut told: Vec<i32> = client.take(TARGETS).iter().map(|signal| signal.pid).collect();
+    let mut all: Vec<i32> = targets.iter().map(Program::id).collect();
+    told.sort_unstable();
+    all.sort_unstable();
+    assert_eq!(told, all);
+    assert_eq!(another.take(1).len(), 1);
+    let complaints = daemon.stop_complaining();
+    assert!(complaints.contains("too few descriptors"), "{complaints}");
+}
+
+#[test]
+fn with_more_monitors_than_descriptors_registering_fails_and_the_daemon_serves_on() {
+    let place = Place::new();
+    let mut command = Command::new("prlimit");
+    command.arg("--nofile=100:100").arg(KMONITOR).arg("serve").arg("--path").arg(place.path());
+    let daemon = place.serve_by(command);
+    let mut target = cat();
+    let mut clients: Vec<Client> = (0..110).map(|_| Client::of(&place)).collect();
+    let results: Vec<_> =
+        clients.iter_mut().map(|client| client.register(target.id(), event::PROCESS_EXIT)).collect();
+    let refused = results.iter().filter(|result| **result == Err(Errno::ENOMEM)).count();
+    assert!(refused > 0, "none was refused");
+    assert!(results.iter().filter(|result| result.is_ok()).count() > 50, "{refused} were refused");
+    end(&mut target);
+    for (client, _) in clients.iter_mut().zip(&results).filter(|(_, result)| result.is_ok()) {
+        assert_eq!(client.take(1).len(), 1);
+    }
+    drop(clients);
+    until("there are descriptors again", || {
+        let mut client = Client::of(&place);
+        client.register(1, event::PROCESS_EXIT) == Ok(0)
+    });
+    let complaints = daemon.stop_complaining();
+    assert!(complaints.contains("cannot watch over monitor"), "{complaints}");
+}
+
+fn ends_with_its_reason(mut daemon: Served, place: &Place) {
+    assert_eq!(daemon.end().code(), Some(1));
+    let complaint = daemon.complaints();
+    assert!(complaint.starts_with("kmonitor: ") && complaint.contains("taken away"), "{complaint}");
+    place.assert_clean();
+}
+
+#[test]
+fn a_forced_unmount_ends_the_daemon_with_an_error() {
+    let place = Place::new();
+    let daemon = place.serve(&[]);
+    umount2(place.path(), MntFlags::MNT_FORCE).expect("unmount");
+    ends_with_its_reason(daemon, &place);
+}
+
+#[test]
+fn a_node_that_another_mount_namespace_removes_ends_the_daemon_with_an_error() {
+    let place = Place::new();
+    let daemon = place.serve(&[]);
+    let script = "umount \"$0\" && rm \"$0\"";
+    let status = Command::new("unshare").args(["-m", "sh", "-c", script]).arg(place.path()).status();
+    assert!(status.expect("unshare is in util-linux").success());
+    ends_with_its_reason(daemon, &place);
+}
+
+#[test]
+fn a_hidden_proc_makes_no_difference() {
+    let place = Place::new();
+    let mut target =
+        Program::quiet(Command::new("setpriv").args(["--reuid", "61234", "--clear-groups", "cat"]));
+    let hide = "mount -t proc -o hidepid=invisible proc /proc && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", hide, "sh", KMONITOR, "run", "--path", place.text(), "--"]);
+    let mut client = Client { program: Program::start(command.arg(build("client"))) };
+    assert_eq!(client.open(place.path()), Ok(0));
+    assert_eq!(client.register(target.id(), event::ALL), Ok(0));
+    end(&mut target);
+    assert_eq!(client.take(1), [Signalled::of(target.id(), 61234, event::PROCESS_EXIT)]);
+    client.program.hang_up();
+    assert!(client.program.end().success());
+}
+
+#[test]
+fn a_daemon_whose_complaints_nobody_reads_serves_and_stops() {
+    let place = Place::new();
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let mut command = place.serve_command(&["--max-waiting", "1"]);
+    command.stderr(Stdio::from(writer)).stdout(Stdio::piped());
+    // It blocks after a page.
+    nix::fcntl::fcntl(&reader, nix::fcntl::FcntlArg::F_SETPIPE_SZ(4096)).expect("a small pipe");
+    let mut daemon = Program::start(&mut command);
+    assert!(daemon.line().contains("ready"));
+    until("it can say no more", || {
+        daemon.signal(Signal::SIGUSR1);
+        let mut queued: libc::c_int = 0;
+        // SAFETY: the kernel writes one int.
+        let result = unsafe { libc::ioctl(reader.as_raw_fd(), libc::FIONREAD, &raw mut queued) };
+        result == 0 && queued > 3000
+    });
+    let mut client = Client::of(&place);
+    assert_eq!(client.register(1, event::PROCESS_EXIT), Ok(0));
+    daemon.signal(Signal::SIGTERM);
+    assert!(daemon.end().success());
+    place.assert_clean();
+}
