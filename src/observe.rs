@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -88,17 +88,12 @@ impl Count {
     }
 }
 
-#[derive(Debug)]
-struct Line {
-    text: String,
-    /// To be written also if it repeats.
-    asked_for: bool,
-}
-
 /// Takes log lines from other threads without ever making them wait.
 #[derive(Clone, Debug)]
 pub struct Observer {
-    lines: Sender<Line>,
+    lines: Sender<String>,
+    /// The last line, and when it was said.
+    last: Arc<Mutex<(String, Instant)>>,
     /// The counters.
     pub counters: Arc<Counters>,
 }
@@ -111,39 +106,50 @@ impl Observer {
             let _ = confine::keep(&confine::NOTHING);
             write_lines(&receiver);
         })?;
-        Ok((Observer { lines, counters: Arc::default() }, writer))
+        Ok((Observer::new(lines), writer))
     }
 
     /// An observer whose lines nobody reads.
     pub fn silent() -> Observer {
-        Observer { lines: bounded(0).0, counters: Arc::default() }
+        Observer::new(bounded(0).0)
+    }
+
+    fn new(lines: Sender<String>) -> Observer {
+        Observer {
+            lines,
+            last: Arc::new(Mutex::new((String::new(), Instant::now()))),
+            counters: Arc::default(),
+        }
     }
 
     /// Logs a line.
     pub fn say(&self, line: impl fmt::Display) {
-        self.send(Line { text: line.to_string(), asked_for: false });
+        let line = line.to_string();
+        {
+            let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            if last.0 == line && last.1.elapsed() < QUIET {
+                return;
+            }
+            *last = (line.clone(), Instant::now());
+        }
+        self.send(line);
     }
 
     /// Logs the counters.
     pub fn say_counters(&self) {
-        self.send(Line { text: self.counters.to_string(), asked_for: true });
+        self.send(self.counters.to_string());
     }
 
-    fn send(&self, line: Line) {
+    fn send(&self, line: String) {
         if let Err(TrySendError::Full(_)) = self.lines.try_send(line) {
             self.counters.log_dropped.add();
         }
     }
 }
 
-fn write_lines(lines: &Receiver<Line>) {
-    let mut last = (String::new(), Instant::now());
-    for Line { text, asked_for } in lines {
-        if !asked_for && last.0 == text && last.1.elapsed() < QUIET {
-            continue;
-        }
+fn write_lines(lines: &Receiver<String>) {
+    for line in lines {
         // Nobody is left to be told that standard error is gone.
-        let _ = io::stderr().write_all(format!("kmonitor: {text}\n").as_bytes());
-        last = (text, Instant::now());
+        let _ = io::stderr().write_all(format!("kmonitor: {line}\n").as_bytes());
     }
 }
