@@ -2,6 +2,7 @@
 
 mod aborts;
 mod client;
+mod deafness;
 mod environment;
 mod examples;
 mod faults;

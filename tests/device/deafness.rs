@@ -1,0 +1,52 @@
+//! A kernel that stops sending events, and clocks that jump: in a guest, since both would befall every daemon of
+//! this machine.
+
+use super::client::build;
+use super::served::KMONITOR;
+use crate::guest::{Guest, GuestError};
+use std::time::Duration;
+
+/// A client at the end of a pipe, and a target that forks at each line and ends at the end of its own.
+const BEGIN: &str = "mkfifo /tmp/said /tmp/client /tmp/target
+(kmonitor serve --node fuse >/tmp/said 2>/tmp/errors &)
+read -r ready </tmp/said
+client </tmp/client >/tmp/signals & exec 3>/tmp/client
+sh -c 'while read -r line; do (:); done' </tmp/target & target=$! ; exec 4>/tmp/target
+signals() { sleep 1; echo pending >&3; sleep 1; tail -n 1 /tmp/signals | tr ' ' '\\n' | sed \"s/:$target:/:target:/\"; }
+forks() { signals | grep -c ':8$'; }
+fork() { echo >&4; forks; }
+{ echo open /dev/kmonitor; echo register $target 72 40; } >&3; sleep 1
+fork
+";
+
+const END: &str = "
+killall -USR1 kmonitor; sleep 1
+grep -c 'had stopped sending' /tmp/errors
+sed -n 's/.*\\(deafnesses=[0-9]*\\).*/\\1/p' /tmp/errors
+killall kmonitor";
+
+fn in_the_guest(middle: &str) -> Result<String, GuestError> {
+    let report = Guest::new()?
+        .program("/bin/kmonitor", KMONITOR)
+        .program("/bin/client", build("client"))
+        .program("/bin/silence", build("silence"))
+        .module("fuse")
+        .step("all", &format!("{BEGIN}{middle}{END}"))
+        .run(Duration::from_secs(120))?;
+    Ok(report.step("all").text().into_owned())
+}
+
+#[test]
+fn a_kernel_that_was_made_to_stop_sending_is_made_to_send_again() -> Result<(), GuestError> {
+    // While nothing is sent a fork is missed and an exit is not.
+    let seen = in_the_guest("silence; fork; fork; silence; exec 4>&-; signals")?;
+    assert_eq!(seen, "1\n0\n1\n40:-1:0:target:0:64\n2\ndeafnesses=2\n");
+    Ok(())
+}
+
+#[test]
+fn steps_of_the_clock_change_nothing() -> Result<(), GuestError> {
+    let seen = in_the_guest("date -s @1000000 >/dev/null; fork; date -s @4000000000 >/dev/null; fork; fork")?;
+    assert_eq!(seen, "1\n1\n1\n1\n0\ndeafnesses=0\n");
+    Ok(())
+}
