@@ -16,3 +16,4 @@ mod quiet;
 mod rights;
 mod run;
 pub mod served;
+mod storms;

@@ -84,11 +84,20 @@ impl Program {
 
     /// Its next line; `None` at the end of its output.
     pub fn next_line(&mut self) -> Option<String> {
-        match self.output.recv_timeout(LIMIT) {
+        self.next_line_within(LIMIT)
+    }
+
+    fn next_line_within(&mut self, limit: Duration) -> Option<String> {
+        match self.output.recv_timeout(limit) {
             Ok(line) => Some(line),
             Err(RecvTimeoutError::Disconnected) => None,
-            Err(RecvTimeoutError::Timeout) => panic!("{} said nothing for {LIMIT:?}", self.name),
+            Err(RecvTimeoutError::Timeout) => panic!("{} said nothing for {limit:?}", self.name),
         }
+    }
+
+    /// Its next line, which must come, but may take its time.
+    pub fn line_at_last(&mut self) -> String {
+        self.next_line_within(LONG).unwrap_or_else(|| panic!("{} ended where a line was expected", self.name))
     }
 
     /// Its next line, which must come.

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * usage: soak DEVICE SECONDS
+ *
+ * A storm of forks and threads on all processors, among it 100 targets that
+ * keep account of what they create. Each of their forks, new threads and exits
+ * must be signalled once, those of one target in order, to the one of four
+ * monitors that watches it. In the middle of the time it says "half"; half a
+ * second later some of the targets end.
+ *
+ * Prints how many signals came, how many are missing, and how many came that
+ * nobody accounts for; exit status 0: all exits came, and nothing unaccounted
+ * for.
+ */
+#define _GNU_SOURCE
+#include "common.h"
+
+#include <pthread.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+
+/* Each target of a monitor has a signal of its own. */
+enum { MONITORS = 4, EACH = 25, TARGETS = MONITORS * EACH, MORTAL = 20, NOISE = 2, MOST = 1 << 17 };
+enum { MOST_SIGNALS = 1 << 22 };
+
+struct account {
+	int count;
+	struct { int subject, event; } created[MOST];
+};
+
+static struct shared {
+	volatile int watching, begin, die, stop, over;
+	volatile int full;
+	int signals, missing, unaccounted, exits;
+	volatile pid_t thread[TARGETS];
+	struct account accounts[TARGETS];
+} *shared;
+
+static void *say_tid(void *at)
+{
+	*(volatile pid_t *)at = syscall(SYS_gettid);
+	return NULL;
+}
+
+static void note(struct account *account, int subject, int event)
+{
+	if (account->count == MOST) {
+		shared->full = 1;
+		return;
+	}
+	account->created[account->count].subject = subject;
+	account->created[account->count].event = event;
+	account->count++;
+}
+
+static void fork_once(struct account *account)
+{
+	pid_t child = vfork();
+
+	if (child == 0)
+		_exit(0);
+	must(child > 0);
+	if (account)
+		note(account, child, KMONITOR_PROCESS_FORK);
+	must(waitpid(child, NULL, 0) == child);
+}
+
+static void thread_once(struct account *account, volatile pid_t *tid)
+{
+	pthread_t thread;
+
+	must(pthread_create(&thread, NULL, say_tid, (void *)tid) == 0);
+	must(pthread_join(thread, NULL) == 0);
+	if (account)
+		note(account, *tid, KMONITOR_THREAD_CREATE);
+}
+
+static void target(int number)
+{
+	struct account *account = &shared->accounts[number];
+
+	while (!shared->begin)
+		usleep(1000);
+	while (!shared->stop && !(number < MORTAL && shared->die) && !shared->full) {
+		fork_once(account);
+		thread_once(account, &shared->thread[number]);
+	}
+	_exit(0);
+}
+
+static void noise(void)
+{
+	pid_t tid;
+
+	while (!shared->stop) {
+		fork_once(NULL);
+		thread_once(NULL, &tid);
+	}
+	_exit(0);
+}
+
+static double now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec + now.tv_nsec / 1e9;
+}
+
+struct heard {
+	int signal, subject, event;
+};
+
+/* What was heard must be the targets' accounts; what is skipped in them is missing. */
+static void judge(const struct heard *heard, int count, const struct account *accounts, const pid_t *targets)
+{
+	int next[EACH] = { 0 }, ended[EACH] = { 0 }, missing = 0, unaccounted = 0, exits = 0, i;
+
+	for (i = 0; i < count; i++) {
+		int number = heard[i].signal - SIGRTMIN, at;
+		const struct account *account = &accounts[number];
+
+		if (heard[i].event == KMONITOR_PROCESS_EXIT && heard[i].subject == targets[number] &&
+		    !ended[number]) {
+			exits += ended[number] = 1;
+			continue;
+		}
+		for (at = next[number]; at < account->count; at++) {
+			if (account->created[at].subject == heard[i].subject &&
+			    account->created[at].event == heard[i].event)
+				break;
+		}
+		if (at == account->count || ended[number]) {
+			unaccounted++;
+		} else {
+			missing += at - next[number];
+			next[number] = at + 1;
+		}
+	}
+	for (i = 0; i < EACH; i++)
+		missing += accounts[i].count - next[i];
+	__sync_fetch_and_add(&shared->signals, count);
+	__sync_fetch_and_add(&shared->missing, missing);
+	__sync_fetch_and_add(&shared->unaccounted, unaccounted);
+	__sync_fetch_and_add(&shared->exits, exits);
+}
+
+static void monitor(const char *path, const struct account *accounts, const pid_t *targets)
+{
+	struct heard *heard = mmap(NULL, MOST_SIGNALS * sizeof *heard, PROT_READ | PROT_WRITE,
+				   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	int device = open(path, O_RDWR | O_CLOEXEC), count = 0, i;
+	siginfo_t info;
+
+	must(heard != MAP_FAILED && device != -1);
+	/* All monitors of a user share one limit of pending signals: none may fall far behind the storm. */
+	must(setpriority(PRIO_PROCESS, 0, -20) == 0);
+	for (i = 0; i < EACH; i++)
+		must(command(device, KMONITOR_IOW_REGISTER, targets[i],
+			     KMONITOR_PROCESS_FORK | KMONITOR_THREAD_CREATE | KMONITOR_PROCESS_EXIT,
+			     SIGRTMIN + i) == 0);
+	__sync_fetch_and_add(&shared->watching, 1);
+	for (;;) {
+		int over = shared->over;
+
+		if (next_signal(&info, 5000)) {
+			must(count < MOST_SIGNALS);
+			heard[count++] = (struct heard){ info.si_signo, info.si_pid, info.si_int };
+		} else if (over) {
+			break;
+		}
+	}
+	judge(heard, count, accounts, targets);
+	_exit(0);
+}
+
+int main(int argc, char *argv[])
+{
+	pid_t helpers[TARGETS + NOISE], monitors[MONITORS];
+	double begin, seconds;
+	int i;
+
+	if (argc != 3 || (seconds = atof(argv[2])) <= 0)
+		errx(2, "usage: soak DEVICE SECONDS");
+	shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	must(shared != MAP_FAILED);
+	prepare_signals();
+	for (i = 0; i < TARGETS + NOISE; i++) {
+		helpers[i] = fork_helper();
+		if (helpers[i] == 0 && i < TARGETS)
+			target(i);
+		else if (helpers[i] == 0)
+			noise();
+	}
+	for (i = 0; i < MONITORS; i++) {
+		monitors[i] = fork_helper();
+		if (monitors[i] == 0)
+			monitor(argv[1], &shared->accounts[i * EACH], &helpers[i * EACH]);
+	}
+	while (shared->watching < MONITORS)
+		usleep(1000);
+
+	begin = now();
+	shared->begin = 1;
+	usleep(seconds / 2 * 1e6);
+	must(puts("half") != EOF && fflush(stdout) == 0);
+	usleep(500000);
+	shared->die = 1;
+	while (now() - begin < seconds)
+		usleep(1000);
+	shared->stop = 1;
+	/* Not before: a number that is given back is a target still. */
+	for (i = 0; i < TARGETS + NOISE; i++)
+		must(waitpid(helpers[i], NULL, 0) == helpers[i]);
+	shared->over = 1;
+	for (i = 0; i < MONITORS; i++)
+		must(waitpid(monitors[i], NULL, 0) == monitors[i]);
+	if (shared->full)
+		errx(2, "too long: a target's account is full");
+	printf("%d signals, %d missing, %d unaccounted for, %d of %d exits\n", shared->signals, shared->missing,
+	       shared->unaccounted, shared->exits, TARGETS);
+	return shared->exits != TARGETS || shared->unaccounted;
+}
