@@ -67,6 +67,16 @@ fn no_exit_is_signalled_after_a_deregister_has_returned() {
     holds("race", &["deregister", "during", "exit", ROUNDS]);
 }
 
+#[test]
+fn sixty_four_monitors_with_ten_thousand_registrations_each_hear_everything() {
+    holds("crowd", &["10000"]);
+}
+
+#[test]
+fn nobody_is_signalled_who_has_got_a_dead_monitors_pid() {
+    holds("reuse", &["1000"]);
+}
+
 /// The daemon finds a call that ends a registration behind a backlog of its events.
 fn backlog_is_signalled_before(call: &str, syscall: libc::c_long) {
     let place = Place::new();
