@@ -18,6 +18,9 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
+    /// Miri takes seconds for each of the long ones.
+    const LONGEST_FOR_MIRI: usize = 100;
+
     fn replay(target: &str, property: fn(&[u8])) {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
         let files = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
@@ -25,6 +28,9 @@ mod tests {
         for file in files {
             let path = file.expect("a folder that can be read").path();
             let bytes = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            if cfg!(miri) && bytes.len() > LONGEST_FOR_MIRI {
+                continue;
+            }
             // Shown only if the property fails.
             println!("{}", path.display());
             property(&bytes);
