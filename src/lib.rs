@@ -16,6 +16,8 @@ pub mod monitors;
 pub mod node;
 pub mod notify;
 pub mod observe;
+#[cfg(any(test, fuzzing))]
+pub mod properties;
 pub mod registry;
 pub mod source;
 pub mod sys;

@@ -35,28 +35,34 @@ impl CuseNode {
         let mut device = OpenOptions::new().read(true).write(true).open(CUSE_DEVICE)?;
         let mut frame = [0; wire::READ_BUFFER];
         let len = device.read(&mut frame)?;
-        let refused = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
-        let (header, body) = wire::parse(&frame[..len]).ok_or_else(|| refused("malformed CUSE greeting"))?;
-        let (init, _) = wire::argument::<CuseInitIn>(body)
-            .filter(|(init, _)| header.opcode == op::CUSE_INIT && init.major == VERSION.0)
-            .ok_or_else(|| refused("the kernel's CUSE speaks another protocol version"))?;
-        let reply = CuseInitOut {
-            major: VERSION.0,
-            minor: VERSION.1.min(init.minor),
-            flags: wire::CUSE_UNRESTRICTED_IOCTL,
-            max_read: MAX_TRANSFER,
-            max_write: MAX_TRANSFER,
-            ..CuseInitOut::default()
-        };
-        let mut body = reply.as_bytes().to_vec();
-        body.extend(format!("DEVNAME={name}\0").as_bytes());
-        wire::reply(&device, header.unique, Ok(&body));
+        let (unique, body) = welcome(&frame[..len], name)?;
+        wire::reply(&device, unique, Ok(&body));
         Ok(CuseNode(Channel::new(device, 0)?))
     }
 }
 
+/// The answer to the kernel's greeting: the number of that frame, and what to reply.
+pub(super) fn welcome(frame: &[u8], name: &str) -> io::Result<(u64, Vec<u8>)> {
+    let refused = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
+    let (header, body) = wire::parse(frame).ok_or_else(|| refused("malformed CUSE greeting"))?;
+    let (init, _) = wire::argument::<CuseInitIn>(body)
+        .filter(|(init, _)| header.opcode == op::CUSE_INIT && init.major == VERSION.0)
+        .ok_or_else(|| refused("the kernel's CUSE speaks another protocol version"))?;
+    let reply = CuseInitOut {
+        major: VERSION.0,
+        minor: VERSION.1.min(init.minor),
+        flags: wire::CUSE_UNRESTRICTED_IOCTL,
+        max_read: MAX_TRANSFER,
+        max_write: MAX_TRANSFER,
+        ..CuseInitOut::default()
+    };
+    let mut body = reply.as_bytes().to_vec();
+    body.extend(format!("DEVNAME={name}\0").as_bytes());
+    Ok((header.unique, body))
+}
+
 /// One frame: a request for the reader, or `None` if it needs none. An error is its answer.
-fn take(device: &impl AsFd, header: &InHeader, body: &[u8]) -> Taken {
+pub(super) fn take(device: &impl AsFd, header: &InHeader, body: &[u8]) -> Taken {
     let ticket = channel::ticket(header);
     match header.opcode {
         op::OPEN => {

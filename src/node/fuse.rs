@@ -132,7 +132,7 @@ impl Unmounter {
 }
 
 /// One frame: a request for the reader, or `None` if it needs none. An error is its answer.
-fn take(
+pub(super) fn take(
     device: &impl AsFd,
     attr: &mut Attr,
     unknown_ioctls: &Sender<UnknownIoctl>,
@@ -230,8 +230,8 @@ fn change_attr(attr: &mut Attr, change: &SetattrIn) -> Result<(), Errno> {
 }
 
 /// An ioctl whose number does not have the kernel fetch the argument. It is none of the device's two.
-struct UnknownIoctl {
-    unique: u64,
+pub(super) struct UnknownIoctl {
+    pub(super) unique: u64,
     caller: Tid,
     pointer: u64,
 }

@@ -19,6 +19,8 @@ mod device_node;
 mod fuse;
 mod mount_point;
 mod place;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod properties;
 mod wire;
 
 pub use place::{Carrier, Place, PlaceError, Served, serve};
