@@ -15,9 +15,10 @@ use crate::sys::procfs::{self, Scheduling};
 /// How often a closer is looked at.
 const STEP: Duration = Duration::from_micros(500);
 
-/// How long the closer runs at most before it has queued the release: some microseconds. It may lose
-/// its processor in between, so the time that has passed says nothing.
-const RUN_TIME: u64 = 300_000;
+/// How long the closer runs at most before it has queued the release: some microseconds, or a hundred
+/// times as much where a processor is emulated. It may lose its processor in between, so the time that
+/// has passed says nothing; and what a hypervisor takes away may count as run.
+const RUN_TIME: u64 = 4_000_000;
 
 /// How long a closer is waited for of which the kernel does not tell how long it ran.
 const LONGEST: Duration = Duration::from_millis(50);

@@ -320,37 +320,54 @@ static int occupy_all(pthread_t *threads)
 	return n;
 }
 
-/* Many events of the caller's own, while nobody else gets a processor; then at once the call that ends the registration. */
-static void after_backlog(long (*finish)(struct puppet *))
+static void fork_one(void)
 {
-	struct puppet *self = me;
+	/* It gets no processor either, until the call waits. */
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(0);
+	need(pid > 0);
+}
+
+static void *do_nothing(void *unused) { return unused; }
+static void create_thread(void)
+{
+	pthread_t thread;
+
+	need(pthread_create(&thread, NULL, do_nothing, NULL) == 0);
+	need(pthread_detach(thread) == 0);
+}
+
+/* Many events of the caller's own, while nobody else gets a processor; then at once the call that ends the registration. */
+static void after_backlog(int event, void (*create)(void), long (*finish)(struct puppet *))
+{
 	pthread_t threads[MOST_CPUS];
 	int n;
 
-	watch(me, me, FORK);
+	watch(me, me, event);
 	urgent(60);
 	n = occupy_all(threads);
-	for (int i = 0; i < BACKLOG; i++) {
-		/* The children get no processor either, until the call waits. */
-		pid_t pid = fork();
-
-		if (!pid)
-			_exit(0);
-		need(pid > 0);
-	}
+	for (int i = 0; i < BACKLOG; i++)
+		create();
 	crowded = 0;
-	need(finish(self) == 0);
-	say("%d forks heard", heard(0));
+	need(finish(me) == 0);
+	/* The occupying threads were made after the registration. */
+	say("%d heard", heard(0) - (event == TCREATE ? n : 0));
 	say("%d late", heard(40));
 	while (n)
 		need(pthread_join(threads[--n], NULL) == 0);
 }
 
-CASE(race_backlog_deregister, "47", "what a busy machine has not signalled yet is signalled before DEREGISTER returns", "100 forks heard, 0 late")
+CASE(race_backlog_deregister, "47", "what a busy machine has not signalled yet is signalled before DEREGISTER returns", "100 heard, 0 late")
 {
-	after_backlog(deregister);
+	after_backlog(FORK, fork_one, deregister);
 }
-CASE(race_backlog_close, "47", "and before close returns", "100 forks heard, 0 late") { after_backlog(close_it); }
+/* Not forks: this must be the last close, and children have copies. */
+CASE(race_backlog_close, "47", "and before close returns", "100 heard, 0 late")
+{
+	after_backlog(TCREATE, create_thread, close_it);
+}
 
 static __attribute__((noinline)) pid_t child_that_ends(void)
 {
@@ -370,18 +387,19 @@ static void after_children(long (*finish)(struct puppet *))
 		watch(me, me, FORK);
 		for (int j = 0; j < 3; j++)
 			need(child_that_ends() > 0);
+		/* Their copies are gone now: what close closes is the last. */
+		for (int j = 0; j < 3; j++)
+			need(waitpid(-1, NULL, 0) > 0);
 		need(finish(me) == 0);
 		wrong += heard(0) != 3;
 		late += heard(0);
-		while (waitpid(-1, NULL, WNOHANG) > 0)
-			;
 	}
 	late += heard(40);
 	say("%d rounds wrong", wrong);
 	say("%d late", late);
 }
 
-CASE(race_children_deregister, "46 47", "while children close their copies of the file, all is signalled before DEREGISTER returns", "0 rounds wrong, 0 late")
+CASE(race_children_deregister, "46 47", "just after children have closed their copies of the file, all is signalled before DEREGISTER returns", "0 rounds wrong, 0 late")
 {
 	after_children(deregister);
 }
