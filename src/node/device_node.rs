@@ -27,17 +27,27 @@ pub struct DeviceNode {
 
 impl DeviceNode {
     /// Makes sure that nothing is at the path, so that devtmpfs can make the node there: it makes
-    /// none, and says nothing, where a file is. A node whose device is gone is cleared away.
+    /// none, and says nothing, where a file is.
     pub fn make_room(path: &Path, name: &str) -> Result<(), PlaceError> {
-        let found = match fs::symlink_metadata(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(io_error("examine", path)(error)),
-            Ok(metadata) => metadata,
-        };
-        if !found.file_type().is_char_device() {
-            return Err(PlaceError::NotOurs { path: path.to_owned(), what: "not a device" });
-        }
+        // There can be one device of a name, wherever its node is.
         if device_number(name).is_some() {
+            return Err(PlaceError::Served(path.to_owned()));
+        }
+        DeviceNode::clear_leftover(path, name)?;
+        match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(io_error("examine", path)(error)),
+            Ok(_) => Err(PlaceError::NotOurs { path: path.to_owned(), what: "not a device" }),
+        }
+    }
+
+    /// Takes away a node whose device is gone; an error if another device is there, ours or not.
+    pub fn clear_leftover(path: &Path, name: &str) -> Result<(), PlaceError> {
+        let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
+        if !found.file_type().is_char_device() {
+            return Ok(());
+        }
+        if device_number(name) == Some(found.rdev()) {
             return Err(PlaceError::Served(path.to_owned()));
         }
         let (major, minor) = (nix::sys::stat::major(found.rdev()), nix::sys::stat::minor(found.rdev()));
