@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::stat::{Mode, SFlag, mknod};
 
@@ -16,6 +16,9 @@ const FIRST_DYNAMIC_MAJOR: u64 = 234;
 
 /// How long udev may take to apply its own rules to a new device.
 const UDEV: Duration = Duration::from_secs(2);
+
+/// How much earlier than the clock says a new file may be dated.
+const TICK: Duration = Duration::from_millis(10);
 
 /// The node of a device that is being served.
 #[derive(Debug)]
@@ -59,8 +62,13 @@ impl DeviceNode {
         fs::remove_file(path).map_err(io_error("remove the dead device node", path))
     }
 
-    /// Finds the node of the device that was just made, or makes it; gives it to its owner.
-    pub fn settle(path: &Path, name: &str, ownership: Ownership) -> Result<DeviceNode, PlaceError> {
+    /// Finds the node of the device that was made since, or makes it; gives it to its owner.
+    pub fn settle(
+        path: &Path,
+        name: &str,
+        ownership: Ownership,
+        since: SystemTime,
+    ) -> Result<DeviceNode, PlaceError> {
         let number = device_number(name).ok_or_else(|| PlaceError::NoDevice(path.to_owned()))?;
         match fs::symlink_metadata(path) {
             Ok(found) if found.file_type().is_char_device() && found.rdev() == number => {}
@@ -72,7 +80,7 @@ impl DeviceNode {
         node.own(ownership)?;
         // udev applies its rules, or its defaults, a moment after the device has come; what was asked
         // for on our command line wins.
-        if wait_for_udev(number) {
+        if wait_for_udev(number, since) {
             node.own(ownership)?;
         }
         Ok(node)
@@ -105,15 +113,18 @@ fn device_number(name: &str) -> Option<u64> {
     Some(nix::sys::stat::makedev(major.parse().ok()?, minor.parse().ok()?))
 }
 
-/// Waits until udev has dealt with the device; false if no udev runs.
-fn wait_for_udev(number: u64) -> bool {
+/// Waits until udev has dealt with the device that came since this moment; false if no udev runs.
+fn wait_for_udev(number: u64, since: SystemTime) -> bool {
     if !Path::new("/run/udev/control").exists() {
         return false;
     }
     let (major, minor) = (nix::sys::stat::major(number), nix::sys::stat::minor(number));
     let record = PathBuf::from(format!("/run/udev/data/c{major}:{minor}"));
+    // A record may be left of an earlier device with the same number.
+    let is_new =
+        || fs::metadata(&record).and_then(|record| record.modified()).is_ok_and(|time| time + TICK >= since);
     let deadline = Instant::now() + UDEV;
-    while !record.exists() && Instant::now() < deadline {
+    while !is_new() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(10));
     }
     true

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::SystemTime;
 
 use super::cuse::{CUSE_DEVICE, CuseNode};
 use super::device_node::DeviceNode;
@@ -189,11 +190,12 @@ fn device(
     // A FUSE mount of ours may be there, served or dead, or the file that one leaves behind.
     MountPoint::clear_leftover(path)?;
     DeviceNode::make_room(path, name)?;
+    let begun = SystemTime::now();
     let node = CuseNode::create(cuse, name).map_err(io_error("make a device of", Path::new(CUSE_DEVICE)))?;
     if !node.exists() {
         return Err(PlaceError::NoDevice(path.to_owned()));
     }
-    let place = DeviceNode::settle(path, name, ownership)?;
+    let place = DeviceNode::settle(path, name, ownership, begun)?;
     Ok(Served {
         node: Box::new(node),
         place: Place(Kind::Device(place)),
