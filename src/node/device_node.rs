@@ -26,6 +26,8 @@ pub struct DeviceNode {
     path: PathBuf,
     /// Its device number.
     number: u64,
+    /// Made by us, not by devtmpfs, which takes its own away.
+    made: bool,
 }
 
 impl DeviceNode {
@@ -70,13 +72,14 @@ impl DeviceNode {
         since: SystemTime,
     ) -> Result<DeviceNode, PlaceError> {
         let number = device_number(name).ok_or_else(|| PlaceError::NoDevice(path.to_owned()))?;
-        match fs::symlink_metadata(path) {
-            Ok(found) if found.file_type().is_char_device() && found.rdev() == number => {}
+        let made = match fs::symlink_metadata(path) {
+            Ok(found) if found.file_type().is_char_device() && found.rdev() == number => false,
             Ok(_) => return Err(PlaceError::NotOurs { path: path.to_owned(), what: "not our device" }),
             Err(_) => mknod(path, SFlag::S_IFCHR, Mode::from_bits_truncate(0o600), number)
+                .map(|()| true)
                 .map_err(|errno| io_error("make the device node", path)(errno.into()))?,
-        }
-        let node = DeviceNode { path: path.to_owned(), number };
+        };
+        let node = DeviceNode { path: path.to_owned(), number, made };
         node.own(ownership)?;
         // udev applies its rules, or its defaults, a moment after the device has come; what was asked
         // for on our command line wins.
@@ -92,10 +95,11 @@ impl DeviceNode {
             .map_err(io_error("set the owner and mode of", &self.path))
     }
 
-    /// Removes a node that devtmpfs has not removed: one that we made. The device is gone by now.
+    /// Removes a node that devtmpfs does not remove: one that we made. The device is gone by now, and
+    /// another daemon's may have its number.
     pub fn clear(&self) -> Result<(), PlaceError> {
         match fs::symlink_metadata(&self.path) {
-            Ok(found) if found.file_type().is_char_device() && found.rdev() == self.number => {
+            Ok(found) if self.made && found.file_type().is_char_device() && found.rdev() == self.number => {
                 match fs::remove_file(&self.path) {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
                     result => result.map_err(io_error("remove", &self.path)),
