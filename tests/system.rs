@@ -2,6 +2,7 @@
 //! what they need and runs them.
 
 mod conformance;
+mod cuse;
 mod device;
 mod guest;
 mod original;

@@ -2,11 +2,12 @@
 //! original that a stock kernel offers. close() waits for our answer, and ioctls fetch exactly what
 //! we name.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use zerocopy::IntoBytes;
 
 use crate::abi::COMMAND_SIZE;
@@ -29,15 +30,20 @@ const MAX_TRANSFER: u32 = 4096;
 pub struct CuseNode(Channel<File>);
 
 impl CuseNode {
-    /// Makes the device `name`, with a number of the kernel's choice. 10:221, the original's, cannot
-    /// be had: the misc driver owns all of major 10.
-    pub fn create(name: &str) -> io::Result<CuseNode> {
-        let mut device = OpenOptions::new().read(true).write(true).open(CUSE_DEVICE)?;
+    /// Has the kernel make the device `name` of an open [`CUSE_DEVICE`], with a number of the kernel's
+    /// choice. 10:221, the original's, cannot be had: the misc driver owns all of major 10.
+    pub fn create(mut device: File, name: &str) -> io::Result<CuseNode> {
         let mut frame = [0; wire::READ_BUFFER];
         let len = device.read(&mut frame)?;
         let (unique, body) = welcome(&frame[..len], name)?;
         wire::reply(&device, unique, Ok(&body));
         Ok(CuseNode(Channel::new(device, 0)?))
+    }
+
+    /// False if the kernel made no device, or has none any more: another of that name may be there.
+    pub fn exists(&self) -> bool {
+        let mut device = [PollFd::new(self.0.poll_fd(), PollFlags::empty())];
+        poll(&mut device, PollTimeout::ZERO) == Ok(0)
     }
 }
 

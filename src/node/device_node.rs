@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::stat::{Mode, SFlag, mknod};
 
@@ -17,27 +17,42 @@ const FIRST_DYNAMIC_MAJOR: u64 = 234;
 /// How long udev may take to apply its own rules to a new device.
 const UDEV: Duration = Duration::from_secs(2);
 
+/// How much earlier than the clock says a new file may be dated.
+const TICK: Duration = Duration::from_millis(10);
+
 /// The node of a device that is being served.
 #[derive(Debug)]
 pub struct DeviceNode {
     path: PathBuf,
     /// Its device number.
     number: u64,
+    /// Made by us, not by devtmpfs, which takes its own away.
+    made: bool,
 }
 
 impl DeviceNode {
     /// Makes sure that nothing is at the path, so that devtmpfs can make the node there: it makes
-    /// none, and says nothing, where a file is. A node whose device is gone is cleared away.
+    /// none, and says nothing, where a file is.
     pub fn make_room(path: &Path, name: &str) -> Result<(), PlaceError> {
-        let found = match fs::symlink_metadata(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(io_error("examine", path)(error)),
-            Ok(metadata) => metadata,
-        };
-        if !found.file_type().is_char_device() {
-            return Err(PlaceError::NotOurs { path: path.to_owned(), what: "not a device" });
-        }
+        // There can be one device of a name, wherever its node is.
         if device_number(name).is_some() {
+            return Err(PlaceError::Served(path.to_owned()));
+        }
+        DeviceNode::clear_leftover(path, name)?;
+        match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(io_error("examine", path)(error)),
+            Ok(_) => Err(PlaceError::NotOurs { path: path.to_owned(), what: "not a device" }),
+        }
+    }
+
+    /// Takes away a node whose device is gone; an error if another device is there, ours or not.
+    pub fn clear_leftover(path: &Path, name: &str) -> Result<(), PlaceError> {
+        let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
+        if !found.file_type().is_char_device() {
+            return Ok(());
+        }
+        if device_number(name) == Some(found.rdev()) {
             return Err(PlaceError::Served(path.to_owned()));
         }
         let (major, minor) = (nix::sys::stat::major(found.rdev()), nix::sys::stat::minor(found.rdev()));
@@ -49,20 +64,26 @@ impl DeviceNode {
         fs::remove_file(path).map_err(io_error("remove the dead device node", path))
     }
 
-    /// Finds the node of the device that was just made, or makes it; gives it to its owner.
-    pub fn settle(path: &Path, name: &str, ownership: Ownership) -> Result<DeviceNode, PlaceError> {
+    /// Finds the node of the device that was made since, or makes it; gives it to its owner.
+    pub fn settle(
+        path: &Path,
+        name: &str,
+        ownership: Ownership,
+        since: SystemTime,
+    ) -> Result<DeviceNode, PlaceError> {
         let number = device_number(name).ok_or_else(|| PlaceError::NoDevice(path.to_owned()))?;
-        match fs::symlink_metadata(path) {
-            Ok(found) if found.file_type().is_char_device() && found.rdev() == number => {}
+        let made = match fs::symlink_metadata(path) {
+            Ok(found) if found.file_type().is_char_device() && found.rdev() == number => false,
             Ok(_) => return Err(PlaceError::NotOurs { path: path.to_owned(), what: "not our device" }),
             Err(_) => mknod(path, SFlag::S_IFCHR, Mode::from_bits_truncate(0o600), number)
+                .map(|()| true)
                 .map_err(|errno| io_error("make the device node", path)(errno.into()))?,
-        }
-        let node = DeviceNode { path: path.to_owned(), number };
+        };
+        let node = DeviceNode { path: path.to_owned(), number, made };
         node.own(ownership)?;
         // udev applies its rules, or its defaults, a moment after the device has come; what was asked
         // for on our command line wins.
-        if wait_for_udev(number) {
+        if wait_for_udev(number, since) {
             node.own(ownership)?;
         }
         Ok(node)
@@ -74,10 +95,11 @@ impl DeviceNode {
             .map_err(io_error("set the owner and mode of", &self.path))
     }
 
-    /// Removes a node that devtmpfs has not removed: one that we made. The device is gone by now.
+    /// Removes a node that devtmpfs does not remove: one that we made. The device is gone by now, and
+    /// another daemon's may have its number.
     pub fn clear(&self) -> Result<(), PlaceError> {
         match fs::symlink_metadata(&self.path) {
-            Ok(found) if found.file_type().is_char_device() && found.rdev() == self.number => {
+            Ok(found) if self.made && found.file_type().is_char_device() && found.rdev() == self.number => {
                 match fs::remove_file(&self.path) {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
                     result => result.map_err(io_error("remove", &self.path)),
@@ -95,15 +117,18 @@ fn device_number(name: &str) -> Option<u64> {
     Some(nix::sys::stat::makedev(major.parse().ok()?, minor.parse().ok()?))
 }
 
-/// Waits until udev has dealt with the device; false if no udev runs.
-fn wait_for_udev(number: u64) -> bool {
+/// Waits until udev has dealt with the device that came since this moment; false if no udev runs.
+fn wait_for_udev(number: u64, since: SystemTime) -> bool {
     if !Path::new("/run/udev/control").exists() {
         return false;
     }
     let (major, minor) = (nix::sys::stat::major(number), nix::sys::stat::minor(number));
     let record = PathBuf::from(format!("/run/udev/data/c{major}:{minor}"));
+    // A record may be left of an earlier device with the same number.
+    let is_new =
+        || fs::metadata(&record).and_then(|record| record.modified()).is_ok_and(|time| time + TICK >= since);
     let deadline = Instant::now() + UDEV;
-    while !record.exists() && Instant::now() < deadline {
+    while !is_new() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(10));
     }
     true

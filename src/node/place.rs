@@ -1,8 +1,10 @@
 //! Which carrier serves where: a node put in its place, and taken away from it.
 
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::SystemTime;
 
 use super::cuse::{CUSE_DEVICE, CuseNode};
 use super::device_node::DeviceNode;
@@ -55,10 +57,10 @@ pub enum PlaceError {
     NoFuse,
     /// No CUSE.
     #[error(
-        "the kernel offers no CUSE ({CUSE_DEVICE} is missing): load it with `modprobe cuse`, \
+        "the kernel offers no CUSE ({CUSE_DEVICE}: {0}): load it with `modprobe cuse`, \
          boot a kernel with CONFIG_CUSE, or use --node fuse"
     )]
-    NoCuse,
+    NoCuse(io::Error),
     /// CUSE devices live in /dev.
     #[error("a character device can only be made directly in /dev, not at {0}: use --node fuse there")]
     OutsideDev(PathBuf),
@@ -137,20 +139,34 @@ impl Place {
 
 /// Puts a node at the path and has it served by the carrier.
 pub fn serve(path: &Path, ownership: Ownership, carrier: Carrier) -> Result<Served, PlaceError> {
-    let in_dev = path.parent() == Some(Path::new("/dev"));
-    let why = match carrier {
-        Carrier::Cuse => return device(path, ownership, "as asked for"),
-        Carrier::Fuse => "as asked for",
-        Carrier::Auto if !in_dev => "since a character device could not be made outside /dev",
-        Carrier::Auto if has_cuse() => return device(path, ownership, "since the kernel has CUSE"),
-        Carrier::Auto => "since the kernel has no CUSE",
+    let why = match (carrier, name_in_dev(path)) {
+        (Carrier::Fuse, _) => "as asked for",
+        (Carrier::Cuse, None) => return Err(PlaceError::OutsideDev(path.to_owned())),
+        (Carrier::Auto, None) => "since a character device could not be made outside /dev",
+        (Carrier::Cuse, Some(name)) => {
+            let cuse = open_cuse().map_err(PlaceError::NoCuse)?;
+            return device(cuse, path, name, ownership, "as asked for");
+        }
+        (Carrier::Auto, Some(name)) => match open_cuse() {
+            Ok(cuse) => return device(cuse, path, name, ownership, "since the kernel has CUSE"),
+            Err(_) => "since the kernel has no CUSE",
+        },
     };
     mount(path, ownership, why)
+}
+
+/// The name of the device whose node would be at this path.
+fn name_in_dev(path: &Path) -> Option<&str> {
+    (path.parent() == Some(Path::new("/dev"))).then(|| path.file_name()?.to_str())?
 }
 
 fn mount(path: &Path, ownership: Ownership, why: &str) -> Result<Served, PlaceError> {
     if !Path::new(FUSE_DEVICE).exists() {
         return Err(PlaceError::NoFuse);
+    }
+    // A CUSE device of ours may be there, or the node that one leaves behind where there is no devtmpfs.
+    if let Some(name) = name_in_dev(path) {
+        DeviceNode::clear_leftover(path, name)?;
     }
     let mut point = MountPoint::prepare(path)?;
     let mut node = FuseNode::mount(point.path(), ownership)
@@ -164,20 +180,22 @@ fn mount(path: &Path, ownership: Ownership, why: &str) -> Result<Served, PlaceEr
     })
 }
 
-fn device(path: &Path, ownership: Ownership, why: &str) -> Result<Served, PlaceError> {
-    if path.parent() != Some(Path::new("/dev")) {
-        return Err(PlaceError::OutsideDev(path.to_owned()));
-    }
-    let name = path.file_name().and_then(|name| name.to_str());
-    let name = name.ok_or_else(|| PlaceError::OutsideDev(path.to_owned()))?;
-    if !has_cuse() {
-        return Err(PlaceError::NoCuse);
-    }
+fn device(
+    cuse: File,
+    path: &Path,
+    name: &str,
+    ownership: Ownership,
+    why: &str,
+) -> Result<Served, PlaceError> {
     // A FUSE mount of ours may be there, served or dead, or the file that one leaves behind.
     MountPoint::clear_leftover(path)?;
     DeviceNode::make_room(path, name)?;
-    let node = CuseNode::create(name).map_err(io_error("make a device of", Path::new(CUSE_DEVICE)))?;
-    let place = DeviceNode::settle(path, name, ownership)?;
+    let begun = SystemTime::now();
+    let node = CuseNode::create(cuse, name).map_err(io_error("make a device of", Path::new(CUSE_DEVICE)))?;
+    if !node.exists() {
+        return Err(PlaceError::NoDevice(path.to_owned()));
+    }
+    let place = DeviceNode::settle(path, name, ownership, begun)?;
     Ok(Served {
         node: Box::new(node),
         place: Place(Kind::Device(place)),
@@ -185,17 +203,18 @@ fn device(path: &Path, ownership: Ownership, why: &str) -> Result<Served, PlaceE
     })
 }
 
-/// True if the kernel has CUSE, perhaps only now that its module is asked for.
-fn has_cuse() -> bool {
-    let there = || Path::new(CUSE_DEVICE).exists();
-    if !there() {
-        // Whether it can be loaded shows in the device alone.
+/// Asks the kernel for CUSE. Its node alone says little: distributions make it at boot, and opening it
+/// loads the module, or fails.
+fn open_cuse() -> io::Result<File> {
+    let open = || OpenOptions::new().read(true).write(true).open(CUSE_DEVICE);
+    open().or_else(|_| {
+        // Whether it could be loaded shows in the device alone.
         let _ = Command::new("modprobe")
             .args(["-q", "cuse"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .status();
-    }
-    there()
+        open()
+    })
 }

@@ -11,18 +11,27 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-const PROGRAMS: [&str; 3] = ["wait_on_pid", "monitor_pid", "unit_test"];
+pub const PROGRAMS: [&str; 3] = ["wait_on_pid", "monitor_pid", "unit_test"];
 
 /// For 64 bits, and below `32/` for 32.
-const FOLDERS: [&str; 2] = [".", "32"];
+pub const FOLDERS: [&str; 2] = [".", "32"];
 
 /// Ids end before this number on every Linux.
 const NO_PID: &str = "4194304";
 
 /// The examples, built once, in a folder of the tests.
 fn examples() -> PathBuf {
+    build("c-examples", "")
+}
+
+/// The same, for a system without their libraries.
+pub fn static_examples() -> PathBuf {
+    build("c-examples-static", "-static")
+}
+
+fn build(name: &str, linking: &str) -> PathBuf {
     let digest = digest(&["c-examples", "compat/linux", "compat/bits/types"]);
-    let built = host::once(&format!("c-examples-{digest}"), |directory| {
+    let built = host::once(&format!("{name}-{digest}"), |directory| {
         let copy = directory.join("c-examples");
         fs::create_dir(&copy).expect("mkdir");
         symlink(project("compat"), directory.join("compat")).expect("link");
@@ -34,6 +43,7 @@ fn examples() -> PathBuf {
         }
         let mut make = Command::new("make");
         make.arg("-C").arg(copy).args(["all", "32", "CFLAGS=-O2 -Wall -Wextra -Werror"]);
+        make.arg(format!("LDFLAGS={linking}"));
         host::run(&mut make, "make").map(drop)
     });
     let built = built.unwrap_or_else(|error| panic!("{error}\nThe 32-bit half needs Debian's gcc-multilib."));
@@ -137,13 +147,13 @@ fn wait_on_pid_tells_who_is_gone_already_and_gives_up_in_time() {
 }
 
 /// What monitor_pid printed: the subjects of each kind of line, and the summary's numbers.
-struct Followed {
+pub struct Followed {
     lines: Vec<(String, i32)>,
     summary: BTreeMap<String, String>,
 }
 
 impl Followed {
-    fn parse(output: &[String]) -> Followed {
+    pub fn parse(output: &[String]) -> Followed {
         let (last, lines) = output.split_last().expect("it printed something");
         let summary = last.strip_prefix("summary ").unwrap_or_else(|| panic!("not a summary: {last}"));
         let pair = |word: &str| word.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -161,7 +171,7 @@ impl Followed {
         }
     }
 
-    fn of(&self, kind: &str) -> Vec<i32> {
+    pub fn of(&self, kind: &str) -> Vec<i32> {
         self.lines.iter().filter(|(k, _)| k == kind).map(|(_, pid)| *pid).collect()
     }
 
@@ -170,7 +180,7 @@ impl Followed {
     }
 
     /// Asserts that the summary counts the lines, and that whoever was followed has ended.
-    fn assert_consistent(&self) {
+    pub fn assert_consistent(&self) {
         let kinds = ["thread-create", "thread-abort", "thread-exit", "fork", "abort", "exec", "exit"];
         for kind in kinds {
             assert_eq!(self.number(kind), self.of(kind).len(), "{kind}");
@@ -241,12 +251,16 @@ fn the_unit_test_passes() {
         let place = Place::new();
         let unit_test = examples().join(folder).join("unit_test");
         let mut command = place.run_command(&[], &[]);
-        let report = finish(command.arg(unit_test).arg("-d").arg(place.path())).well();
-        let (plan, checks) = report.trim_end().rsplit_once('\n').expect("several lines");
-        let passed = plan.lines().filter(|line| line.starts_with("ok ")).count();
-        assert_eq!(checks, format!("1..{passed}"), "{report}");
+        assert_passed(&finish(command.arg(unit_test).arg("-d").arg(place.path())).well());
         place.assert_clean();
     }
+}
+
+/// Asserts that unit_test found nothing wrong.
+pub fn assert_passed(report: &str) {
+    let (plan, checks) = report.trim_end().rsplit_once('\n').expect("several lines");
+    let passed = plan.lines().filter(|line| line.starts_with("ok ")).count();
+    assert_eq!(checks, format!("1..{passed}"), "{report}");
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! The device on the running kernel: `kmonitor` as its users start it, and C programs as its clients.
 
 mod aborts;
-mod client;
+pub mod client;
 mod deafness;
 mod environment;
-mod examples;
+pub mod examples;
 mod faults;
 mod lifecycle;
 mod losses;

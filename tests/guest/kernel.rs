@@ -144,7 +144,8 @@ fn numbers(version: &str) -> Vec<u64> {
     version.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
 }
 
-fn unpack(package: &str, directory: &Path) -> Result<(), GuestError> {
+/// Takes the files of a package, which need not be installed.
+pub fn unpack(package: &str, directory: &Path) -> Result<(), GuestError> {
     let download = directory.join("download");
     fs::create_dir(&download).map_err(GuestError::host(format!("create {}", download.display())))?;
     host::run(Command::new("apt-get").args(["--quiet", "download", package]).current_dir(&download), "apt")
