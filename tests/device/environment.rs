@@ -3,6 +3,10 @@
 use super::program::finish;
 use super::served::{KMONITOR, Place};
 use nix::unistd::{Uid, chown};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+};
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -40,6 +44,35 @@ fn without_fuse_the_user_is_told_how_to_get_it() {
     let mut command = Command::new("unshare");
     command.args(["-m", "sh", "-c", "mount -t tmpfs none /dev && exec \"$0\" serve --path \"$1\"", KMONITOR]);
     finish(command.arg(place.path())).gave_up(1, &["/dev/fuse", "modprobe fuse", "--device /dev/fuse"]);
+    place.assert_clean();
+}
+
+/// Has the kernel answer socket(2) for the connector as one without it does.
+fn without_connector(command: &mut Command) -> &mut Command {
+    const NETLINK_CONNECTOR: u64 = 11;
+    let is = |argument, value| {
+        SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)
+            .expect("a condition")
+    };
+    let connector = SeccompRule::new(vec![is(0, libc::AF_NETLINK as u64), is(2, NETLINK_CONNECTOR)]);
+    let filter = SeccompFilter::new(
+        [(libc::SYS_socket, vec![connector.expect("a rule")])].into(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(libc::EPROTONOSUPPORT as u32),
+        std::env::consts::ARCH.try_into().expect("seccompiler knows this machine"),
+    );
+    let program: BpfProgram = filter.expect("a filter").try_into().expect("it compiles");
+    // SAFETY: between fork and exec the closure makes two system calls, and allocates nothing.
+    unsafe { command.pre_exec(move || seccompiler::apply_filter(&program).map_err(io::Error::other)) }
+}
+
+#[test]
+fn without_a_proc_connector_the_user_is_told_which_kernel_has_one() {
+    let place = Place::new();
+    let parts = ["no proc connector", "CONFIG_CONNECTOR=y", "CONFIG_PROC_EVENTS=y"];
+    finish(without_connector(&mut place.serve_command(&[]))).gave_up(1, &parts);
+    place.assert_clean();
+    finish(without_connector(&mut place.run_command(&[], &["true"]))).gave_up(125, &parts);
     place.assert_clean();
 }
 
