@@ -45,7 +45,7 @@ const BATCH: usize = 64;
 const DUE_EXIT: Duration = Duration::from_millis(20);
 
 /// How long such an exit is looked for without sleeping: to sleep and wake costs more.
-const SPIN: Duration = Duration::from_micros(50);
+const SPIN: Duration = Duration::from_micros(20);
 
 /// How long the exits of the threads that an exec ended may follow it.
 const EXIT_AFTER_EXEC: Duration = Duration::from_millis(20);

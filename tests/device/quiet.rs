@@ -98,6 +98,37 @@ fn forks_of_strangers_do_not_wake_the_daemon_that_watches_a_quiet_target() {
     daemon.stop();
 }
 
+/// Ids above every pid that this machine can have.
+const NOBODY: i32 = 1 << 23;
+
+#[test]
+fn many_registrations_in_turn_open_the_filter_for_a_moment_only() {
+    let place = Place::new();
+    let daemon = place.serve(&[]);
+    let mut target = Program::quiet(&mut Command::new("cat"));
+    let mut client = Client::of(&place);
+    for at in 0..300 {
+        assert_eq!(client.register(NOBODY + at, event::ALL), Ok(0));
+    }
+    // Also while the filter is open: nothing is missed.
+    assert_eq!(client.register(target.id(), event::PROCESS_EXIT), Ok(0));
+    target.hang_up();
+    assert_eq!(client.take(1).len(), 1);
+    until("the filter is narrow again", || wakes_by_strangers(&daemon) <= FEW);
+    // Where no filter fits, every event wakes.
+    for at in 300..600 {
+        assert_eq!(client.register(NOBODY + at, event::ALL), Ok(0));
+    }
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let wakes = wakes_by_strangers(&daemon);
+    assert!(wakes > FORKS / 2, "{FORKS} forks woke the daemon {wakes} times");
+    for at in 100..600 {
+        assert_eq!(client.deregister(NOBODY + at, event::ALL), Ok(0));
+    }
+    until("the filter is narrow again", || wakes_by_strangers(&daemon) <= FEW);
+    daemon.stop();
+}
+
 #[test]
 fn a_client_that_dies_leaves_no_subscription() {
     let place = Place::new();

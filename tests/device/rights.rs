@@ -1,8 +1,10 @@
 //! What the daemon may still do once it serves.
 
+use super::program::finish;
 use super::served::Place;
 use std::collections::BTreeMap;
 use std::fs;
+use std::process::Command;
 
 const CAP_DAC_OVERRIDE: u32 = 1;
 const CAP_KILL: u32 = 5;
@@ -41,6 +43,19 @@ fn each_thread_has_the_capabilities_that_it_needs_and_cannot_gain_others() {
         seen.push(name.to_owned());
     }
     assert_eq!(seen.len(), 4, "{seen:?}");
+    daemon.stop();
+}
+
+#[test]
+fn the_core_goes_before_ordinary_programs_and_nothing_else_does() {
+    let place = Place::new();
+    let daemon = place.serve(&[]);
+    for task in fs::read_dir(format!("/proc/{}/task", daemon.program.id())).expect("it lives").flatten() {
+        let name = fs::read_to_string(task.path().join("comm")).expect("the thread lives");
+        let ended = finish(Command::new("chrt").arg("-p").arg(task.file_name()));
+        let policy = ended.well();
+        assert_eq!(policy.contains("SCHED_FIFO"), name == "kmonitor-core\n", "{name}: {policy}");
+    }
     daemon.stop();
 }
 
