@@ -33,14 +33,15 @@ impl<N: Node, S: Source> Core<N, S> {
             Request::Close { ticket, handle, by } => {
                 if self.registry.has_handle(handle) {
                     self.drain_source()?;
-                    self.send_waiting(handle);
+                    self.send_waiting(Some(handle));
                     self.closings.begin(handle, by);
                 }
                 (ticket, Ok(Answer::Done))
             }
             Request::Release { ticket, handle } => {
                 self.drain_source()?;
-                self.send_waiting(handle);
+                // What is held because an exec may have closed the file stays held: it has.
+                self.send_waiting(None);
                 self.release(handle);
                 let Some(ticket) = ticket else { return Ok(()) };
                 (ticket, Ok(Answer::Done))
@@ -96,7 +97,7 @@ impl<N: Node, S: Source> Core<N, S> {
         let Some(monitor) = self.monitors.known(caller) else { return Ok(Err(Errno::EINVAL)) };
         let key = Key { monitor, target: Tid(command.pid) };
         self.settle(key, handle)?;
-        self.send_waiting(handle);
+        self.send_waiting(Some(handle));
         let result = self.driver.deregister(monitor, command);
         match result {
             Ok(Deregistered::Removed) => self.ended(key),
@@ -113,10 +114,10 @@ impl<N: Node, S: Source> Core<N, S> {
         }
     }
 
-    /// Sends the signals that wait and can be sent by now, while a task waits in a call on `open`.
-    fn send_waiting(&mut self, open: HandleId) {
+    /// Sends the signals that wait and can be sent by now; a task may wait in a call on `open`.
+    fn send_waiting(&mut self, open: Option<HandleId>) {
         let (registry, closings) = (&self.registry, &self.closings);
-        self.outbox.retry_all(&self.monitors, |key| held(registry, closings, key, Some(open)));
+        self.outbox.retry_all(&self.monitors, |key| held(registry, closings, key, open));
     }
 
     /// Waits until it is known whether the registration still stands: its open files may all be closed by
