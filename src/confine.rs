@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::sys::prctl;
+use seccompiler::SeccompCmpArgLen::{Dword, Qword};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
@@ -60,30 +61,35 @@ pub fn limit_system_calls() -> Result<(), ConfineError> {
 
 fn program() -> Result<BpfProgram, seccompiler::BackendError> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = CALLS.iter().map(|call| (*call, Vec::new())).collect();
-    let flags = |of: i32, are: i32| condition(2, SeccompCmpOp::MaskedEq(of as u64), are as u64);
+    let rule = SeccompRule::new;
     // Files are read only.
-    let reading = flags(libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC, libc::O_RDONLY)?;
-    rules.insert(libc::SYS_openat, vec![SeccompRule::new(vec![reading])?]);
+    let reading = |argument| {
+        let writing = libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC;
+        condition(argument, Dword, SeccompCmpOp::MaskedEq(writing as u64), libc::O_RDONLY)
+    };
+    rules.insert(libc::SYS_openat, vec![rule(vec![reading(2)?])?]);
+    #[cfg(target_arch = "x86_64")]
+    rules.insert(libc::SYS_open, vec![rule(vec![reading(1)?])?]);
     // Limits are asked for, not set.
-    let unset = condition(2, SeccompCmpOp::Eq, 0)?;
-    rules.insert(libc::SYS_prlimit64, vec![SeccompRule::new(vec![unset])?]);
+    rules.insert(libc::SYS_prlimit64, vec![rule(vec![condition(2, Qword, SeccompCmpOp::Eq, 0)?])?]);
     // To hear of events; to tell the service manager.
-    let families = [libc::AF_NETLINK, libc::AF_UNIX];
-    let families: Result<Vec<_>, _> = families
-        .into_iter()
-        .map(|family| SeccompRule::new(vec![condition(0, SeccompCmpOp::Eq, family as u64)?]))
-        .collect();
-    rules.insert(libc::SYS_socket, families?);
+    let is = |argument, value| condition(argument, Dword, SeccompCmpOp::Eq, value);
+    let kind = SeccompCmpOp::MaskedEq(!(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK) as u32 as u64);
+    let datagrams = condition(1, Dword, kind, libc::SOCK_DGRAM)?;
+    let connector = rule(vec![is(0, libc::AF_NETLINK)?, is(2, libc::NETLINK_CONNECTOR)?])?;
+    let manager = rule(vec![is(0, libc::AF_UNIX)?, datagrams])?;
+    rules.insert(libc::SYS_socket, vec![connector, manager]);
     let forbidden = SeccompAction::Errno(libc::EPERM as u32);
     SeccompFilter::new(rules, forbidden, SeccompAction::Allow, std::env::consts::ARCH.try_into()?)?.try_into()
 }
 
 fn condition(
     argument: u8,
+    length: SeccompCmpArgLen,
     operator: SeccompCmpOp,
-    value: u64,
+    value: i32,
 ) -> Result<SeccompCondition, seccompiler::BackendError> {
-    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)
+    SeccompCondition::new(argument, length, operator, value as u64)
 }
 
 /// System calls without conditions.
@@ -197,6 +203,7 @@ mod tests {
             assert!(std::fs::write(&file, "").is_err_and(refused));
             assert!(std::net::UdpSocket::bind("127.0.0.1:0").is_err_and(refused));
             assert!(std::os::unix::net::UnixDatagram::unbound().is_ok());
+            assert!(std::os::unix::net::UnixStream::connect("/").is_err_and(refused));
             assert!(Command::new("true").spawn().is_err());
             assert!(thread::Builder::new().spawn(|| ()).is_err());
             assert!(nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0).is_err());

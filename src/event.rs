@@ -73,6 +73,9 @@ pub enum Input {
     },
     /// The kernel dropped events here: its queue for us was full. How many, the source can tell later.
     Lost,
-    /// The kernel had stopped sending events some time before; it sends them again.
-    Deaf,
+    /// The kernel had stopped sending events some time before.
+    Deaf {
+        /// It sends them again; else that is still being tried.
+        mended: bool,
+    },
 }

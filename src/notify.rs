@@ -68,13 +68,15 @@ pub struct Outbox {
     wait: Duration,
     /// Signals that may wait for one monitor.
     most: usize,
+    /// Signals that wait.
+    in_all: usize,
     observer: Observer,
 }
 
 impl Outbox {
     /// Nothing waits. For one monitor, `most` signals may; later ones are lost.
     pub fn new(most: usize, observer: Observer) -> Outbox {
-        Outbox { waiting: HashMap::new(), next_try: None, wait: SHORTEST_WAIT, most, observer }
+        Outbox { waiting: HashMap::new(), next_try: None, wait: SHORTEST_WAIT, most, in_all: 0, observer }
     }
 
     /// Sends a signal to the registration's monitor, behind those of the registration that wait
@@ -87,9 +89,8 @@ impl Outbox {
             return;
         }
         let counters = &self.observer.counters;
-        let in_all: usize = self.waiting.values().map(|queue| queue.signals.len()).sum();
         let queue = self.waiting.entry(instance).or_default();
-        if queue.signals.len() >= self.most || in_all >= self.most.saturating_mul(MONITORS) {
+        if queue.signals.len() >= self.most || self.in_all >= self.most.saturating_mul(MONITORS) {
             counters.dropped.add();
             self.observer.say(format_args!(
                 "too many signals wait for monitors that take none ({} for one, or {MONITORS} times as many in \
@@ -100,6 +101,7 @@ impl Outbox {
             return;
         }
         counters.delayed.add();
+        self.in_all += 1;
         queue.push(key, signal);
         queue.full |= !waits;
         let soon = Instant::now() + SHORTEST_WAIT;
@@ -166,34 +168,50 @@ impl Outbox {
             }
         }
         let sent = queue.signals.len() < before;
+        self.in_all -= before - queue.signals.len();
         if !queue.signals.is_empty() {
             self.waiting.insert(instance, queue);
         }
         sent
     }
 
-    /// The registration is gone, and takes its waiting signals along (promise P2).
-    pub fn forget(&mut self, key: Key) {
-        if let Some(queue) = self.waiting.get_mut(&key.monitor.instance) {
-            if queue.of.remove(&key).is_some() {
-                queue.signals.retain(|(of, _)| *of != key);
+    /// The registrations are gone, and take their waiting signals along (promise P2).
+    pub fn forget(&mut self, keys: &[Key]) {
+        let mut affected = HashSet::new();
+        for key in keys {
+            let instance = key.monitor.instance;
+            if self.waiting.get_mut(&instance).is_some_and(|queue| queue.of.remove(key).is_some()) {
+                affected.insert(instance);
             }
-            if queue.signals.is_empty() {
-                self.waiting.remove(&key.monitor.instance);
-            }
+        }
+        for instance in affected {
+            self.keep(instance, |queue, (key, _)| queue.contains_key(key));
         }
     }
 
     /// These events of the registration are no longer wanted.
     pub fn forget_events(&mut self, key: Key, events: EventMask) {
-        let Some(queue) = self.waiting.get_mut(&key.monitor.instance) else { return };
         let unwanted =
-            |of: Key, signal: &QueuedSignal| of == key && events.intersects(EventMask(signal.value));
-        while let Some(at) = queue.signals.iter().position(|(of, signal)| unwanted(*of, signal)) {
-            queue.remove(at);
+            |of: &Key, signal: &QueuedSignal| *of == key && events.intersects(EventMask(signal.value));
+        self.keep(key.monitor.instance, |_, (of, signal)| !unwanted(of, signal));
+    }
+
+    /// Keeps those of a monitor's waiting signals that are wanted.
+    fn keep(
+        &mut self,
+        instance: Instance,
+        wanted: impl Fn(&HashMap<Key, usize>, &(Key, QueuedSignal)) -> bool,
+    ) {
+        let Some(mut queue) = self.waiting.remove(&instance) else { return };
+        let of = std::mem::take(&mut queue.of);
+        let before = queue.signals.len();
+        queue.signals.retain(|waiting| wanted(&of, waiting));
+        self.in_all -= before - queue.signals.len();
+        for (key, _) in &queue.signals {
+            *queue.of.entry(*key).or_insert(0) += 1;
         }
-        if queue.signals.is_empty() {
-            self.waiting.remove(&key.monitor.instance);
+        if !queue.signals.is_empty() {
+            self.waiting.insert(instance, queue);
         }
     }
 

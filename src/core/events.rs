@@ -44,12 +44,15 @@ impl<N: Node, S: Source> Core<N, S> {
                 self.observer.counters.overflows.add();
                 self.missing = true;
             }
-            Input::Deaf => {
+            Input::Deaf { mended } => {
                 self.observer.counters.deafnesses.add();
-                self.observer.say(
-                    "the kernel had stopped sending process events, for at most a second: some program upset \
-                     its count of listeners, which is mended; what targets did meanwhile is looked for",
-                );
+                self.observer.say(if mended {
+                    "the kernel had stopped sending process events, since some program upset its count of \
+                     listeners, which is mended; what targets did meanwhile is looked for"
+                } else {
+                    "the kernel has stopped sending process events, since some program upsets its count of \
+                     listeners again and again: only exits are told until that program ends"
+                });
                 self.missing = true;
             }
         }
@@ -63,8 +66,11 @@ impl<N: Node, S: Source> Core<N, S> {
         if self.registry.has_target(event.target) {
             self.hear_thread_exits(event)?;
         }
+        // An exec that is told late has not ended the threads that there are now.
         for monitor in self.monitors.other_threads(event.tgid) {
-            self.remove_monitor(monitor);
+            if !self.monitors.is_there(monitor) {
+                self.remove_monitor(monitor);
+            }
         }
         for handle in self.files_closed_by(event) {
             self.closings.begin(handle, event.target);

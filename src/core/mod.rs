@@ -27,7 +27,7 @@ use nix::sys::time::TimeSpec;
 use crate::closing::Closings;
 use crate::driver::Driver;
 use crate::event::{Event, Input};
-use crate::ids::{HandleId, Stamp};
+use crate::ids::{HandleId, Stamp, Tid};
 use crate::monitors::Monitors;
 use crate::node::{Node, NodeGone, Request};
 use crate::notify::{MOST_WAITING, Outbox};
@@ -98,6 +98,12 @@ pub struct Core<N, S> {
     closings: Closings,
     /// The source has lost events, and what they told is still to be found out.
     missing: bool,
+    /// Not to be found out before; it takes time, which others want too.
+    next_census: Instant,
+    /// Who waits in a close that is being served.
+    closer: Option<Tid>,
+    /// Of the thread that serves.
+    priority: Option<Priority>,
     observer: Observer,
     options: Options,
 }
@@ -124,6 +130,9 @@ impl<N: Node, S: Source> Core<N, S> {
             held: VecDeque::new(),
             closings: Closings::default(),
             missing: false,
+            next_census: Instant::now(),
+            closer: None,
+            priority: None,
             observer,
             options,
         })
@@ -133,54 +142,66 @@ impl<N: Node, S: Source> Core<N, S> {
     ///
     /// The original ran in the kernel, in the act; we should not queue behind a busy machine's programs.
     pub fn run(&mut self, stop: BorrowedFd<'_>) -> Result<(), CoreError> {
-        let mut priority = Priority::take();
+        self.priority = Some(Priority::take());
         loop {
-            self.work(&mut priority)?;
-            priority.before_sleep();
-            let stopped = self.sleep(stop)?;
-            priority.after_sleep();
-            if stopped {
-                return self.work(&mut priority);
+            self.work()?;
+            if self.sleep(stop)? {
+                return self.work();
             }
         }
     }
 
     /// Sleeps until there is something to do; true if that is to stop.
     fn sleep(&mut self, stop: BorrowedFd<'_>) -> Result<bool, CoreError> {
-        let idle = self.source.idle()?;
-        let next = [self.outbox.next_try(), self.closings.next_look()].into_iter().flatten().min();
+        let idle = self.source.idle();
+        let census = Some(self.next_census).filter(|_| self.missing);
+        let next = [self.outbox.next_try(), self.closings.next_look(), census].into_iter().flatten().min();
         let next = next.map(|at| at.saturating_duration_since(Instant::now()));
         let timeout = [idle, next].into_iter().flatten().min();
         let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
         let always = [stop, self.node.poll_fd(), self.monitors.poll_fd(), self.targets.poll_fd()];
         let mut fds: Vec<_> = always.into_iter().map(readable).collect();
         fds.extend(self.source.poll_fd().map(readable));
+        let begin = Instant::now();
         wait(&mut fds, timeout)?;
-        Ok(fds[0].any().unwrap_or(false))
+        let stopped = fds[0].any().unwrap_or(false);
+        if let Some(priority) = &mut self.priority {
+            priority.slept(begin.elapsed());
+        }
+        Ok(stopped)
     }
 
     /// Handles whatever both queues hold.
-    fn work(&mut self, priority: &mut Priority) -> Result<(), CoreError> {
+    fn work(&mut self) -> Result<(), CoreError> {
         loop {
-            priority.busy();
             let mut busy = false;
             for _ in 0..BATCH {
                 let Some(input) = self.next_input()? else { break };
                 self.hear(input)?;
                 busy = true;
             }
-            self.recover()?;
+            busy |= self.recover()?;
             self.take_requests()?;
             while let Some(request) = self.waiting.pop_front() {
                 self.serve(request)?;
+                self.still_busy();
                 busy = true;
             }
-            busy |= self.hear_due_exits()? || self.bury_monitors() || self.missing;
+            busy |= self.hear_due_exits()? || self.bury_monitors();
             let (registry, closings) = (&self.registry, &self.closings);
             self.outbox.retry(&self.monitors, |key| held(registry, closings, key, None));
             if !busy {
                 return Ok(());
             }
+            self.still_busy();
+            let _ = self.source.idle();
+        }
+    }
+
+    /// To be called now and then while there is no sleep.
+    fn still_busy(&mut self) {
+        if let Some(priority) = &mut self.priority {
+            priority.busy();
         }
     }
 
@@ -209,7 +230,8 @@ impl<N: Node, S: Source> Core<N, S> {
     fn drain_source(&mut self) -> Result<(), CoreError> {
         self.drain_queue()?;
         self.recover()?;
-        self.hear_due_exits().map(drop)
+        self.hear_due_exits()?;
+        Ok(())
     }
 
     /// Waits a moment for the exits of targets that have ended: the kernel lets waiters go before it

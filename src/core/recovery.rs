@@ -6,7 +6,7 @@ use nix::poll::{PollFd, PollFlags};
 
 use crate::event::{Event, Input, Kind};
 use crate::ids::{Stamp, Tgid, Tid};
-use crate::node::Node;
+use crate::node::{Node, Request};
 use crate::source::Source;
 use crate::sys::clock::monotonic_ns;
 use crate::targets::Missed;
@@ -18,18 +18,25 @@ const MOST_HEARD: usize = 1 << 20;
 
 impl<N: Node, S: Source> Core<N, S> {
     /// If events were lost: signals what targets did meanwhile and can be known, and counts the rest.
-    pub(super) fn recover(&mut self) -> Result<(), CoreError> {
-        if !std::mem::take(&mut self.missing) {
-            return Ok(());
+    /// False if there was nothing to do, or it is too early: half of the time is for everything else.
+    pub(super) fn recover(&mut self) -> Result<bool, CoreError> {
+        let begin = Instant::now();
+        if !self.missing || begin < self.next_census {
+            return Ok(false);
+        }
+        self.missing = false;
+        if let Some(priority) = &mut self.priority {
+            priority.step_back();
         }
         // Nothing is missed that only waits in the queue.
         self.hear_all()?;
         let missed = self.targets.missed();
         if !missed.is_empty() {
             self.hear_until(Instant::now() + DUE_EXIT)?;
+            self.take_requests()?;
         }
         for missed in missed {
-            if self.targets.is_missed(&missed) {
+            if self.targets.is_missed(&missed) && !self.is_in_exec(&missed) {
                 self.tell_missed(missed)?;
             }
         }
@@ -45,7 +52,16 @@ impl<N: Node, S: Source> Core<N, S> {
                  and execs of another program, are told all the same; forks and new threads are not",
             );
         }
-        Ok(())
+        self.next_census = Instant::now() + begin.elapsed();
+        Ok(true)
+    }
+
+    /// True if the exec is under way: it has changed the program, and waits for us to close a file. It
+    /// will be heard of.
+    fn is_in_exec(&self, missed: &Missed) -> bool {
+        let closes = |request: &Request| matches!(request, Request::Close { by, .. } if *by == missed.target);
+        missed.kind == Kind::ProcessExec
+            && (self.closer == Some(missed.target) || self.waiting.iter().any(closes))
     }
 
     fn hear_all(&mut self) -> Result<(), CoreError> {

@@ -32,7 +32,9 @@ impl<N: Node, S: Source> Core<N, S> {
             }
             Request::Close { ticket, handle, by } => {
                 if self.registry.has_handle(handle) {
+                    self.closer = Some(by);
                     self.drain_source()?;
+                    self.closer = None;
                     self.send_waiting(Some(handle));
                     self.closings.begin(handle, by);
                 }
@@ -100,7 +102,7 @@ impl<N: Node, S: Source> Core<N, S> {
         self.send_waiting(Some(handle));
         let result = self.driver.deregister(monitor, command);
         match result {
-            Ok(Deregistered::Removed) => self.ended(key),
+            Ok(Deregistered::Removed) => self.ended(&[key]),
             Ok(Deregistered::Kept) => self.outbox.forget_events(key, command.events),
             Err(_) => {}
         }
@@ -109,9 +111,8 @@ impl<N: Node, S: Source> Core<N, S> {
 
     pub(super) fn release(&mut self, handle: HandleId) {
         self.closings.end(handle);
-        for key in self.driver.release(handle) {
-            self.ended(key);
-        }
+        let keys = self.driver.release(handle);
+        self.ended(&keys);
     }
 
     /// Sends the signals that wait and can be sent by now; a task may wait in a call on `open`.
@@ -132,12 +133,14 @@ impl<N: Node, S: Source> Core<N, S> {
         Ok(())
     }
 
-    /// What must be undone when a registration has left the registry.
-    fn ended(&mut self, key: Key) {
-        self.outbox.forget(key);
-        self.targets.remove(key.target);
-        self.unwatch(key);
-        self.monitors.let_go(key.monitor);
+    /// What must be undone when registrations have left the registry.
+    fn ended(&mut self, keys: &[Key]) {
+        self.outbox.forget(keys);
+        for key in keys {
+            self.targets.remove(key.target);
+            self.unwatch(*key);
+            self.monitors.let_go(key.monitor);
+        }
     }
 
     /// The tasks that a registration wants to hear of: the target; and the monitor, whose end, or
@@ -170,8 +173,7 @@ impl<N: Node, S: Source> Core<N, S> {
     }
 
     pub(super) fn remove_monitor(&mut self, monitor: MonitorId) {
-        for key in self.registry.remove_monitor(monitor) {
-            self.ended(key);
-        }
+        let keys = self.registry.remove_monitor(monitor);
+        self.ended(&keys);
     }
 }

@@ -48,9 +48,9 @@ pub trait Source {
     /// Puts all `watch` calls into effect. On an error nothing more than before is heard.
     fn commit(&mut self) -> Result<(), SourceError>;
 
-    /// The reader is about to sleep, with an empty queue: time for what can wait. Tells after how long,
-    /// at the latest, it wants to be called again.
-    fn idle(&mut self) -> Result<Option<Duration>, SourceError>;
+    /// Time for what can wait: to be called now and then, and before a sleep. Tells after how long, at the
+    /// latest, it wants to be called again.
+    fn idle(&mut self) -> Option<Duration>;
 
     /// The reader misses an event: to find out at the next [`idle`](Source::idle) whether events come.
     fn doubt(&mut self);
@@ -87,9 +87,10 @@ pub enum SourceError {
     /// Subscribed, and yet no event comes.
     #[error(
         "subscribed to process events, but the kernel sends none, not even of our own: its count of listeners \
-         is broken (some program sent it invalid messages), and {0} attempts did not mend it; a reboot does"
+         is broken (some program sends it invalid messages), and that could not be mended within {0:?}: end that \
+         program, or reboot"
     )]
-    Deaf(u32),
+    Deaf(Duration),
     /// Another system call failed.
     #[error("cannot {action} the process event socket: {errno}")]
     Io {

@@ -31,8 +31,15 @@ const ANSWER: Duration = Duration::from_millis(100);
 /// everybody (event-sources fact 1), and nothing tells.
 const BEAT: Duration = Duration::from_secs(1);
 
-/// How often a broken listener count is pushed up before we give up.
-const MENDS: u32 = 1000;
+/// How soon it is tried again while nothing comes.
+const BEAT_WHEN_DEAF: Duration = Duration::from_millis(200);
+
+/// For how long a broken listener count is pushed up before we give up: at the start, and in between.
+const MEND: Duration = Duration::from_secs(2);
+const MEND_IN_SERVICE: Duration = Duration::from_millis(50);
+
+/// Pushes between two looks whether they were enough.
+const MOST_PUSHES: usize = 1024;
 
 const LISTEN: u32 = 1;
 const IGNORE: u32 = 2;
@@ -51,6 +58,8 @@ pub struct ProcConnector {
     requests: u32,
     unused_since: Option<Instant>,
     next_beat: Instant,
+    /// Since when it was last told that nothing comes.
+    deaf_since: Option<Instant>,
     /// The queue has run over since the last beat, which may have been dropped too.
     overrun: bool,
     /// The kernel's count of dropped datagrams, as it was told last.
@@ -71,6 +80,7 @@ impl ProcConnector {
             requests: 0,
             unused_since: None,
             next_beat: Instant::now(),
+            deaf_since: None,
             overrun: false,
             dropped: 0,
             inputs: VecDeque::new(),
@@ -91,7 +101,7 @@ impl ProcConnector {
         let filters = self.heard_of_ourselves(ANSWER)?;
         if !filters {
             self.filter(Sieve::give_up)?;
-            self.mend()?;
+            self.mend(MEND)?;
         }
         self.unsubscribe();
         Ok(filters)
@@ -135,7 +145,7 @@ impl ProcConnector {
         if answer.is_some() && self.heard_of_ourselves(ANSWER)? {
             return Ok(());
         }
-        match self.mend() {
+        match self.mend(MEND) {
             // A namespace in which requests are ignored looks like a count that is far too low.
             Err(SourceError::Deaf(_)) if answer.is_none() => Err(SourceError::Ignored),
             result => result,
@@ -143,28 +153,63 @@ impl ProcConnector {
     }
 
     /// The kernel counts listeners, and anybody can make it miscount; then nobody is sent anything, not
-    /// even answers. Pushes the count up until we hear of ourselves.
-    fn mend(&mut self) -> Result<(), SourceError> {
-        for _ in 0..MENDS {
-            self.send(INVALID)?;
-            self.send(LISTEN)?;
+    /// even answers. Pushes the count up until we hear of ourselves, in growing steps, and back: a count
+    /// that is too high makes the kernel work for nobody.
+    fn mend(&mut self, limit: Duration) -> Result<(), SourceError> {
+        let deadline = Instant::now() + limit;
+        let mut step = 1;
+        while Instant::now() < deadline {
+            self.count(LISTEN, step)?;
             if self.heard_of_ourselves(Duration::ZERO)? {
-                return Ok(());
+                return self.unpush(step);
+            }
+            step = (step * 2).min(MOST_PUSHES);
+        }
+        Err(SourceError::Deaf(limit))
+    }
+
+    /// The last push of so many has brought the count above 0. Brings it down to 1.
+    fn unpush(&mut self, mut surplus: usize) -> Result<(), SourceError> {
+        while surplus > 1 {
+            let half = surplus / 2;
+            // A socket whose last operation is IGNORE hears nothing.
+            self.count(IGNORE, half + 1)?;
+            self.count(LISTEN, 1)?;
+            if self.heard_of_ourselves(Duration::ZERO)? {
+                surplus -= half;
+            } else {
+                self.count(LISTEN, half)?;
+                surplus = half;
             }
         }
-        Err(SourceError::Deaf(MENDS))
+        Ok(())
+    }
+
+    /// Has the kernel count this socket's operation so many times.
+    fn count(&mut self, operation: u32, times: usize) -> Result<(), SourceError> {
+        for _ in 0..times {
+            self.send(INVALID)?;
+            self.send(operation)?;
+        }
+        Ok(())
     }
 
     /// Finds out whether events come, and mends it if not.
-    fn beat(&mut self) -> Result<(), SourceError> {
-        self.next_beat = Instant::now() + BEAT;
+    fn beat(&mut self) {
+        let now = Instant::now();
         self.overrun = false;
-        if self.heard_of_ourselves(Duration::ZERO)? || self.overrun {
-            return Ok(());
+        if self.heard_of_ourselves(Duration::ZERO).unwrap_or(false) || self.overrun {
+            self.next_beat = now + BEAT;
+            self.deaf_since = None;
+            return;
         }
-        self.mend()?;
-        self.inputs.push_back(Input::Deaf);
-        Ok(())
+        let mended = self.mend(MEND_IN_SERVICE).is_ok();
+        self.next_beat = now + if mended { BEAT } else { BEAT_WHEN_DEAF };
+        // Once is enough while it lasts.
+        if mended || self.deaf_since.is_none_or(|since| now > since + BEAT) {
+            self.inputs.push_back(Input::Deaf { mended });
+            self.deaf_since = Some(now).filter(|_| !mended);
+        }
     }
 
     fn unsubscribe(&mut self) {
@@ -285,6 +330,12 @@ impl ProcConnector {
     }
 }
 
+impl Drop for ProcConnector {
+    fn drop(&mut self) {
+        self.unsubscribe();
+    }
+}
+
 impl Source for ProcConnector {
     fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
         self.socket.as_ref().map(AsFd::as_fd)
@@ -310,26 +361,26 @@ impl Source for ProcConnector {
         if self.socket.is_none() { self.subscribe() } else { self.filter(Sieve::widen) }
     }
 
-    fn idle(&mut self) -> Result<Option<Duration>, SourceError> {
-        let Some(socket) = &self.socket else { return Ok(None) };
+    fn idle(&mut self) -> Option<Duration> {
+        let socket = self.socket.as_ref()?;
         let tidy = self.sieve.tidy(socket);
         let now = Instant::now();
         if self.sieve.is_empty() {
             let end = *self.unused_since.get_or_insert(now) + LINGER;
             if now >= end {
                 self.unsubscribe();
-                return Ok(None);
+                return None;
             }
-            return Ok(Some(tidy.map_or(end - now, |tidy| tidy.min(end - now))));
+            return Some(tidy.map_or(end - now, |tidy| tidy.min(end - now)));
         }
         if now >= self.next_beat {
-            self.beat()?;
+            self.beat();
             if !self.inputs.is_empty() {
-                return Ok(Some(Duration::ZERO));
+                return Some(Duration::ZERO);
             }
         }
         let beat = self.next_beat.saturating_duration_since(now);
-        Ok(Some(tidy.map_or(beat, |tidy| tidy.min(beat))))
+        Some(tidy.map_or(beat, |tidy| tidy.min(beat)))
     }
 
     fn doubt(&mut self) {

@@ -12,6 +12,9 @@ const FIFO_PRIORITY: i32 = 1;
 
 const NICE: i32 = -20;
 
+/// A sleep that is shorter leaves the others no time.
+const PAUSE: Duration = Duration::from_micros(20);
+
 /// A thread that goes before all ordinary ones (`SCHED_FIFO`) for as long as it sleeps often, and among
 /// the first of them (nice -20) once it has been busy for [`LONGEST_RUN`]: a flood of work delays the
 /// machine's programs, but does not stop them. Where the kernel does not permit it (CAP_SYS_NICE) the
@@ -20,30 +23,37 @@ const NICE: i32 = -20;
 pub struct Priority {
     woken: Instant,
     ahead: bool,
+    permitted: bool,
 }
 
 impl Priority {
     /// Puts the calling thread ahead. The value belongs to that thread.
     pub fn take() -> Priority {
         let _ = set_nice(NICE);
-        Priority { woken: Instant::now(), ahead: set_ahead(true).is_ok() }
+        let permitted = set_ahead(true).is_ok();
+        Priority { woken: Instant::now(), ahead: permitted, permitted }
     }
 
     /// To be called now and then during long work.
     pub fn busy(&mut self) {
         if self.ahead && self.woken.elapsed() > LONGEST_RUN {
-            self.ahead = set_ahead(false).is_err();
+            self.step_back();
         }
     }
 
-    /// To be called when there is nothing to do any more.
-    pub fn before_sleep(&mut self) {
-        self.ahead = self.ahead || set_ahead(true).is_ok();
+    /// To be called before work that is known to be long.
+    pub fn step_back(&mut self) {
+        self.ahead = self.ahead && set_ahead(false).is_err();
     }
 
-    /// To be called after a sleep.
-    pub fn after_sleep(&mut self) {
-        self.woken = Instant::now();
+    /// To be called after a sleep of this length.
+    pub fn slept(&mut self, length: Duration) {
+        if length >= PAUSE {
+            self.woken = Instant::now();
+            if self.permitted && !self.ahead {
+                self.ahead = set_ahead(true).is_ok();
+            }
+        }
     }
 }
 
@@ -72,10 +82,10 @@ mod tests {
     }
 
     #[test]
-    fn long_work_ends_the_precedence_until_the_next_sleep() {
+    fn long_work_ends_the_precedence_until_a_real_sleep() {
         let mut priority = Priority::take();
-        if !priority.ahead {
-            // Without the permission, nothing may change.
+        if !priority.permitted {
+            // Nothing may change then.
             assert_eq!(policy(), libc::SCHED_OTHER);
             return;
         }
@@ -84,9 +94,10 @@ mod tests {
         priority.woken -= 2 * LONGEST_RUN;
         priority.busy();
         assert_eq!(policy(), libc::SCHED_OTHER);
-        priority.before_sleep();
+        priority.slept(Duration::ZERO);
+        assert_eq!(policy(), libc::SCHED_OTHER);
+        priority.slept(PAUSE);
         assert_eq!(policy(), libc::SCHED_FIFO);
-        priority.after_sleep();
         priority.busy();
         assert_eq!(policy(), libc::SCHED_FIFO);
     }

@@ -7,6 +7,7 @@ use nix::errno::Errno;
 use crate::event::Kind;
 use crate::ids::{Stamp, Tgid, Tid, Uid};
 use crate::sys::clock::monotonic_ns;
+use crate::sys::pidfd::PidFd;
 use crate::sys::procfs;
 
 use super::{Target, Targets};
@@ -30,6 +31,10 @@ impl Target {
             true => (true, Kind::ProcessExit),
             false => (false, Kind::ThreadExit),
         };
+        // Somebody else may have the number by now.
+        if self.pidfd.as_ref().is_some_and(PidFd::has_exited) {
+            return missed(exit);
+        }
         match procfs::task_status(tid.0) {
             Ok(now) if now.ended || now.tgid != tgid.0 => missed(exit),
             // Between finding the file and reading it the task may go.
@@ -69,7 +74,6 @@ impl Targets {
         let tids: Vec<Tid> = self.targets.keys().copied().collect();
         for tid in tids {
             let Some(target) = self.targets.get_mut(&tid) else { continue };
-            target.told = false;
             let as_of = Stamp(monotonic_ns());
             if !target.living {
                 let registrations = target.registrations;

@@ -177,6 +177,13 @@ impl Targets {
                 born.as_of = event.at;
                 born.ended = false;
                 self.set(event.subject, born);
+                // It may have ended since; it lives until that is heard of.
+                if let Some(born) = self.targets.get_mut(&event.subject) {
+                    let is_thread = event.kind == Kind::ThreadCreate;
+                    born.tgid =
+                        born.tgid.or(Some(if is_thread { event.tgid } else { Tgid(event.subject.0) }));
+                    born.living = true;
+                }
             }
             Kind::ProcessExec => {
                 // Its main thread ended and another thread took its place: the uid is that one's.

@@ -23,13 +23,18 @@ const END: &str = "
 killall -USR1 kmonitor; sleep 1
 grep -c 'had stopped sending' /tmp/errors
 sed -n 's/.*\\(deafnesses=[0-9]*\\).*/\\1/p' /tmp/errors
-killall kmonitor";
+eavesdrop
+killall kmonitor; while pidof kmonitor >/dev/null; do sleep 0.1; done
+eavesdrop";
 
+/// What the middle printed; the daemon's account of it; and whether the kernel makes events while the daemon watches
+/// and once it has ended, which it should not.
 fn in_the_guest(middle: &str) -> Result<String, GuestError> {
     let report = Guest::new()?
         .program("/bin/kmonitor", KMONITOR)
         .program("/bin/client", build("client"))
         .program("/bin/silence", build("silence"))
+        .program("/bin/eavesdrop", build("eavesdrop"))
         .module("fuse")
         .step("all", &format!("{BEGIN}{middle}{END}"))
         .run(Duration::from_secs(120))?;
@@ -39,14 +44,28 @@ fn in_the_guest(middle: &str) -> Result<String, GuestError> {
 #[test]
 fn a_kernel_that_was_made_to_stop_sending_is_made_to_send_again() -> Result<(), GuestError> {
     // While nothing is sent a fork is missed and an exit is not.
-    let seen = in_the_guest("silence; fork; fork; silence; exec 4>&-; signals")?;
-    assert_eq!(seen, "1\n0\n1\n40:-1:0:target:0:64\n2\ndeafnesses=2\n");
+    let seen = in_the_guest("silence 1; fork; fork; silence 1; exec 4>&-; signals")?;
+    assert_eq!(seen, "1\n0\n1\n40:-1:0:target:0:64\n2\ndeafnesses=2\nevents\nnothing\n");
+    Ok(())
+}
+
+#[test]
+fn while_a_program_silences_the_kernel_all_the_time_exits_are_told_and_then_everything_is()
+-> Result<(), GuestError> {
+    let seen = in_the_guest(
+        "sleep 1000 & sleeper=$!; echo register $sleeper 64 41 >&3
+        (while :; do silence 200; sleep 0.05; done) & attacker=$!
+        sleep 3; signals; kill $sleeper; signals | sed s/:$sleeper:/:sleeper:/
+        kill $attacker; sleep 10; fork",
+    )?;
+    assert!(seen.starts_with("1\n\n41:-1:0:sleeper:0:64\n1\n"), "{seen}");
+    assert!(seen.ends_with("\nevents\nnothing\n"), "{seen}");
     Ok(())
 }
 
 #[test]
 fn steps_of_the_clock_change_nothing() -> Result<(), GuestError> {
     let seen = in_the_guest("date -s @1000000 >/dev/null; fork; date -s @4000000000 >/dev/null; fork; fork")?;
-    assert_eq!(seen, "1\n1\n1\n1\n0\ndeafnesses=0\n");
+    assert_eq!(seen, "1\n1\n1\n1\n0\ndeafnesses=0\nevents\nnothing\n");
     Ok(())
 }

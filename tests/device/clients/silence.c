@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Makes the kernel stop sending process events to everybody: it counts one
- * listener less than there are. On 6.6 and later an invalid operation must come
+ * usage: silence COUNT
+ *
+ * Makes the kernel stop sending process events to everybody: it counts COUNT
+ * listeners less than there are. On 6.6 and later an invalid operation must come
  * first, and no privilege is needed.
  */
 #define _GNU_SOURCE
 #include <err.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -33,14 +36,18 @@ static void say(int connector, unsigned operation)
 		err(1, "send");
 }
 
-int main(void)
+int main(int argc, char *argv[])
 {
 	int connector = socket(AF_NETLINK, SOCK_DGRAM, NETLINK_CONNECTOR);
 	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
+	struct sockaddr_nl listener = { .nl_family = AF_NETLINK, .nl_groups = CN_IDX_PROC };
 
-	if (connector == -1 || connect(connector, (struct sockaddr *)&kernel, sizeof kernel) == -1)
+	if (connector == -1 || bind(connector, (struct sockaddr *)&listener, sizeof listener) == -1 ||
+	    connect(connector, (struct sockaddr *)&kernel, sizeof kernel) == -1)
 		err(1, "connector");
-	say(connector, 7);
-	say(connector, PROC_CN_MCAST_IGNORE);
+	for (int count = argc == 2 ? atoi(argv[1]) : 0; count; count--) {
+		say(connector, 7);
+		say(connector, PROC_CN_MCAST_IGNORE);
+	}
 	return 0;
 }

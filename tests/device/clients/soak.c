@@ -180,6 +180,7 @@ int main(int argc, char *argv[])
 {
 	pid_t helpers[TARGETS + NOISE], monitors[MONITORS];
 	double begin, seconds;
+	siginfo_t info;
 	int i;
 
 	if (argc != 3 || (seconds = atof(argv[2])) <= 0)
@@ -211,12 +212,14 @@ int main(int argc, char *argv[])
 	while (now() - begin < seconds)
 		usleep(1000);
 	shared->stop = 1;
-	/* Not before: a number that is given back is a target still. */
 	for (i = 0; i < TARGETS + NOISE; i++)
-		must(waitpid(helpers[i], NULL, 0) == helpers[i]);
+		must(waitid(P_PID, helpers[i], &info, WEXITED | WNOWAIT) == 0);
 	shared->over = 1;
 	for (i = 0; i < MONITORS; i++)
 		must(waitpid(monitors[i], NULL, 0) == monitors[i]);
+	/* Not before: whoever is given a target's number is a target. */
+	while (wait(NULL) > 0)
+		;
 	if (shared->full)
 		errx(2, "too long: a target's account is full");
 	printf("%d signals, %d missing, %d unaccounted for, %d of %d exits\n", shared->signals, shared->missing,
