@@ -39,6 +39,8 @@ pub struct Difference {
     pub kind: Kind,
     /// What kmonitor shows, unless it may go either way.
     pub ours: Option<String>,
+    /// It may also show what the original shows.
+    pub either: bool,
     /// Why, in a sentence.
     pub reason: String,
 }
@@ -100,8 +102,15 @@ impl Difference {
         if reason.trim().is_empty() {
             return Err("a difference has a reason");
         }
+        let (either, ours) = match ours.strip_prefix("or ") {
+            Some(_) if kind != Kind::Source => {
+                return Err("only a limit of the source may show now and then");
+            }
+            Some(other) => (true, other),
+            None => (false, ours),
+        };
         let ours = (ours != "*").then(|| ours.to_owned());
-        Ok(Difference { case: case.to_owned(), carrier, kind, ours, reason: reason.to_owned() })
+        Ok(Difference { case: case.to_owned(), carrier, kind, ours, either, reason: reason.to_owned() })
     }
 }
 
@@ -155,6 +164,7 @@ mod tests {
             "case\tany\tcuse\tours\treason",
             "case\tany\tdefect\t*\treason",
             "case\tany\ttiming\tours\treason",
+            "case\tany\tdefect\tor ours\treason",
             "case\tany\tdefect\tours\t ",
         ] {
             assert!(Difference::parse(row).is_err(), "{row}");

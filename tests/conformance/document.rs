@@ -32,7 +32,8 @@ const KINDS: [(Kind, &str, &str); 5] = [
     (
         Kind::Source,
         "Limits of the proc connector",
-        "The kernel tells events through the proc connector, which names a new task's parent, not its maker.",
+        "The kernel tells events through the proc connector, which names a new task's parent, not its maker; and \
+         the end of a main thread a moment after it, when an exec may have changed its id.",
     ),
     (
         Kind::Timing,
@@ -95,7 +96,10 @@ fn table_row(row: &Difference, record: &Report) -> String {
     let carrier = row.carrier.map_or_else(|| "any".to_owned(), |carrier| carrier.to_string());
     let original = record.case(&row.case).and_then(|case| case.expected());
     let original = original.unwrap_or_else(|| panic!("{}: no run of the original shows it", row.case));
-    let ours = row.ours.as_deref().map_or_else(|| "this, or not".to_owned(), code);
+    let mut ours = row.ours.as_deref().map_or_else(|| "this, or not".to_owned(), code);
+    if row.either {
+        ours = format!("this, or seldom {ours}");
+    }
     let reason = row.reason.replace('|', "\\|");
     format!("| {} | {carrier} | {} | {ours} | {reason} |\n", code(&row.case), code(original))
 }

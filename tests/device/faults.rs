@@ -133,6 +133,25 @@ fn with_more_monitors_than_descriptors_registering_fails_and_the_daemon_serves_o
     assert!(complaints.contains("cannot watch over monitor"), "{complaints}");
 }
 
+#[test]
+fn beyond_the_limits_calls_fail_with_enomem() {
+    let place = Place::new();
+    let daemon = place.serve(&["--max-registrations", "3", "--max-per-monitor", "2", "--max-open", "3"]);
+    let (mut first, mut second, mut third) = (Client::of(&place), Client::of(&place), Client::of(&place));
+    assert_eq!(Client::start().open(place.path()), Err(Errno::ENOMEM));
+    assert_eq!(first.register(1, event::PROCESS_EXIT), Ok(0));
+    assert_eq!(first.register(2, event::PROCESS_EXIT), Ok(0));
+    assert_eq!(first.register(3, event::PROCESS_EXIT), Err(Errno::ENOMEM));
+    assert_eq!(first.register(1, event::PROCESS_FORK), Ok(0), "more events of the same");
+    assert_eq!(second.register(1, event::PROCESS_EXIT), Ok(0));
+    assert_eq!(third.register(1, event::PROCESS_EXIT), Err(Errno::ENOMEM));
+    // What is given back can be had again.
+    assert_eq!(first.close(), Ok(0));
+    assert_eq!(third.register(1, event::PROCESS_EXIT), Ok(0));
+    until("a file is released", || Client::start().open(place.path()) == Ok(0));
+    daemon.stop();
+}
+
 fn ends_with_its_reason(mut daemon: Served, place: &Place) {
     assert_eq!(daemon.end().code(), Some(1));
     let complaint = daemon.complaints();
