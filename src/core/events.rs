@@ -2,8 +2,6 @@
 
 use std::time::Instant;
 
-use nix::poll::{PollFd, PollFlags};
-
 use crate::abi::EventMask;
 use crate::event::{Event, Input, Kind};
 use crate::ids::{HandleId, Signal, Stamp, Uid};
@@ -12,7 +10,7 @@ use crate::notify::siginfo;
 use crate::registry::Key;
 use crate::source::Source;
 
-use super::{CLOSE_BEFORE_EXEC, Core, CoreError, EXIT_AFTER_EXEC, held, wait};
+use super::{CLOSE_BEFORE_EXEC, Core, CoreError, EXIT_AFTER_EXEC, held};
 
 impl<N: Node, S: Source> Core<N, S> {
     pub(super) fn hear(&mut self, input: Input) -> Result<(), CoreError> {
@@ -98,9 +96,7 @@ impl<N: Node, S: Source> Core<N, S> {
                     Some(input) => self.held.push_back(input),
                     None => {
                         let left = deadline.saturating_duration_since(Instant::now());
-                        let Some(source) = self.source.poll_fd() else { break };
-                        if left.is_zero() || !wait(&mut [PollFd::new(source, PollFlags::POLLIN)], Some(left))?
-                        {
+                        if !self.wait_for_source(left)? {
                             break;
                         }
                     }

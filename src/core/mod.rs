@@ -245,8 +245,8 @@ impl<N: Node, S: Source> Core<N, S> {
                 let left = deadline.saturating_duration_since(Instant::now());
                 if deadline - DUE_EXIT + SPIN > Instant::now() {
                     std::hint::spin_loop();
-                } else if let Some(source) = self.source.poll_fd() {
-                    wait(&mut [PollFd::new(source, PollFlags::POLLIN)], Some(left))?;
+                } else {
+                    self.wait_for_source(left)?;
                 }
                 self.drain_queue()?;
                 if left.is_zero() && self.targets.exit_is_due(*target) {
@@ -255,6 +255,16 @@ impl<N: Node, S: Source> Core<N, S> {
             }
         }
         Ok(!due.is_empty())
+    }
+
+    /// Waits for news of the source alone; false if there is none in that time, or can be none.
+    fn wait_for_source(&self, limit: Duration) -> Result<bool, CoreError> {
+        match self.source.poll_fd() {
+            Some(source) if !limit.is_zero() => {
+                wait(&mut [PollFd::new(source, PollFlags::POLLIN)], Some(limit))
+            }
+            _ => Ok(false),
+        }
     }
 
     /// The queue is first in, first out, so an event that is younger than this call ends it.

@@ -2,8 +2,6 @@
 
 use std::time::Instant;
 
-use nix::poll::{PollFd, PollFlags};
-
 use crate::event::{Event, Input, Kind};
 use crate::ids::{Stamp, Tgid, Tid};
 use crate::node::{Node, Request};
@@ -11,7 +9,7 @@ use crate::source::Source;
 use crate::sys::clock::monotonic_ns;
 use crate::targets::Missed;
 
-use super::{Core, CoreError, DUE_EXIT, wait};
+use super::{Core, CoreError, DUE_EXIT};
 
 /// Events that are heard before the rest must wait until the recovery is done.
 const MOST_HEARD: usize = 1 << 20;
@@ -78,9 +76,7 @@ impl<N: Node, S: Source> Core<N, S> {
             if left.is_zero() {
                 return Ok(());
             }
-            if let Some(source) = self.source.poll_fd() {
-                wait(&mut [PollFd::new(source, PollFlags::POLLIN)], Some(left))?;
-            }
+            self.wait_for_source(left)?;
             self.hear_all()?;
         }
     }

@@ -27,10 +27,7 @@ impl Target {
     fn missed(&self, tid: Tid) -> Option<Missed> {
         let tgid = self.tgid.filter(|_| self.living)?;
         let missed = |kind| Some(Missed { kind, target: tid, tgid });
-        let (main, exit) = match self.is_main_thread(tid) {
-            true => (true, Kind::ProcessExit),
-            false => (false, Kind::ThreadExit),
-        };
+        let exit = if self.is_main_thread(tid) { Kind::ProcessExit } else { Kind::ThreadExit };
         // Somebody else may have the number by now.
         if self.pidfd.as_ref().is_some_and(PidFd::has_exited) {
             return missed(exit);
@@ -39,11 +36,12 @@ impl Target {
             Ok(now) if now.ended || now.tgid != tgid.0 => missed(exit),
             // Between finding the file and reading it the task may go.
             Err(error) if is_gone(&error) => missed(exit),
-            Ok(_) if main && self.program.is_some() => {
-                let another = procfs::program(tid.0).is_some_and(|now| Some(now) != self.program);
-                if another { missed(Kind::ProcessExec) } else { None }
+            Ok(_) => {
+                // Known of main threads alone.
+                let (then, now) = (self.program?, procfs::program(tid.0)?);
+                if then == now { None } else { missed(Kind::ProcessExec) }
             }
-            _ => None,
+            Err(_) => None,
         }
     }
 }

@@ -81,13 +81,17 @@ fn signals_that_wait_go_with_their_registration() {
     daemon.stop();
 }
 
+fn serve_with_few_descriptors(place: &Place) -> Served {
+    let mut command = Command::new("prlimit");
+    command.arg("--nofile=100:100").arg(KMONITOR).args(["serve", "--path", place.text()]);
+    place.serve_by(command)
+}
+
 #[test]
 fn out_of_descriptors_exits_are_told_and_the_shortage_is_too() {
     const TARGETS: usize = 100;
     let place = Place::new();
-    let mut command = Command::new("prlimit");
-    command.arg("--nofile=100:100").arg(KMONITOR).arg("serve").arg("--path").arg(place.path());
-    let daemon = place.serve_by(command);
+    let daemon = serve_with_few_descriptors(&place);
     let mut client = Client::of(&place);
     let mut targets: Vec<Program> = (0..TARGETS).map(|_| cat()).collect();
     for target in &targets {
@@ -110,9 +114,7 @@ fn out_of_descriptors_exits_are_told_and_the_shortage_is_too() {
 #[test]
 fn with_more_monitors_than_descriptors_registering_fails_and_the_daemon_serves_on() {
     let place = Place::new();
-    let mut command = Command::new("prlimit");
-    command.arg("--nofile=100:100").arg(KMONITOR).arg("serve").arg("--path").arg(place.path());
-    let daemon = place.serve_by(command);
+    let daemon = serve_with_few_descriptors(&place);
     let mut target = cat();
     let mut clients: Vec<Client> = (0..110).map(|_| Client::of(&place)).collect();
     let results: Vec<_> =
