@@ -8,6 +8,9 @@
 //! more than it protects.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Barrier};
+use std::thread::{self, JoinHandle};
 
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::sys::prctl;
@@ -39,6 +42,27 @@ pub fn keep(capabilities: &[Capability]) -> Result<(), caps::errors::CapsError> 
     caps::clear(None, CapSet::Inheritable)?;
     caps::set(None, CapSet::Effective, &kept)?;
     caps::set(None, CapSet::Permitted, &kept)
+}
+
+/// Starts a thread that has these capabilities only, and returns once it has given up the others: a
+/// daemon that says it is ready is confined.
+pub fn spawn<T: Send + 'static>(
+    name: &str,
+    capabilities: &'static [Capability],
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<JoinHandle<T>> {
+    let confined = Arc::new(Barrier::new(2));
+    let thread = thread::Builder::new().name(name.to_owned()).spawn({
+        let confined = confined.clone();
+        move || {
+            // With more than it needs it works as well.
+            let _ = keep(capabilities);
+            confined.wait();
+            work()
+        }
+    })?;
+    confined.wait();
+    Ok(thread)
 }
 
 /// Why the system calls cannot be limited.

@@ -116,12 +116,10 @@ impl Daemon {
 
         let Served { node, place, carrier } = node::serve(&config.path, config.ownership, config.carrier)?;
         let mut core = Core::new(node, source, driver, registry, observer.clone(), config.options)?;
-        let core = thread::Builder::new().name("kmonitor-core".to_owned()).spawn({
+        let core = confine::spawn("kmonitor-core", &confine::CORE, {
             let (stop, ended) = (stop.clone(), ended.clone());
             move || {
                 let _ended = AtEnd(ended);
-                // With more than it needs it works as well.
-                let _ = confine::keep(&confine::CORE);
                 core.run(stop.as_fd())
             }
         })?;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
@@ -102,10 +102,7 @@ impl Observer {
     /// Starts the log: a thread that writes lines to standard error until all observers are gone.
     pub fn start() -> io::Result<(Observer, JoinHandle<()>)> {
         let (lines, receiver) = bounded(BACKLOG);
-        let writer = thread::Builder::new().name("kmonitor-log".to_owned()).spawn(move || {
-            let _ = confine::keep(&confine::NOTHING);
-            write_lines(&receiver);
-        })?;
+        let writer = confine::spawn("kmonitor-log", &confine::NOTHING, move || write_lines(&receiver))?;
         Ok((Observer::new(lines), writer))
     }
 

@@ -7,7 +7,6 @@ use std::io;
 use std::io::IoSliceMut;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
-use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -107,10 +106,7 @@ impl FuseNode {
         let channel = Channel::new(session, wire::FOPEN_DIRECT_IO | wire::FOPEN_NONSEEKABLE)?;
         let device = channel.poll_fd().try_clone_to_owned()?;
         let (unknown_ioctls, receiver) = bounded(MOST_UNKNOWN);
-        thread::Builder::new().name("kmonitor-ioctl".to_owned()).spawn(move || {
-            let _ = confine::keep(&confine::LOOKER);
-            answer_unknown(device, &receiver);
-        })?;
+        confine::spawn("kmonitor-ioctl", &confine::LOOKER, move || answer_unknown(device, &receiver))?;
         Ok(FuseNode { channel, attr, unknown_ioctls })
     }
 

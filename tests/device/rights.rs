@@ -3,7 +3,7 @@
 use super::program::finish;
 use super::served::Place;
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::process::Command;
 
 const CAP_DAC_OVERRIDE: u32 = 1;
@@ -50,6 +50,7 @@ fn each_thread_has_the_capabilities_that_it_needs_and_cannot_gain_others() {
 fn the_core_goes_before_ordinary_programs_and_nothing_else_does() {
     let place = Place::new();
     let daemon = place.serve(&[]);
+    let _served_by_the_core = File::options().write(true).open(place.path()).expect("the device opens");
     for task in fs::read_dir(format!("/proc/{}/task", daemon.program.id())).expect("it lives").flatten() {
         let name = fs::read_to_string(task.path().join("comm")).expect("the thread lives");
         let ended = finish(Command::new("chrt").arg("-p").arg(task.file_name()));
