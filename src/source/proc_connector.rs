@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::prctl;
 use nix::unistd::gettid;
 
 use crate::event::Input;
 use crate::ids::Tid;
 use crate::sys::netlink::ConnectorSocket;
+use crate::sys::thread_name;
 
 use super::decode::{CN_IDX_PROC, CN_VAL_PROC, EVENT, Message, decode};
 use super::sieve::Sieve;
@@ -95,7 +95,7 @@ impl ProcConnector {
         self.subscribe()?;
         // A name change that our filter drops must not silence the next one.
         self.filter(|_, socket| socket.attach_filter(&mut filter::everything(false)))?;
-        self.change_own_name();
+        let _ = thread_name::repeat();
         let own = self.own;
         self.filter(|sieve, socket| sieve.start(socket, own))?;
         let filters = self.heard_of_ourselves(ANSWER)?;
@@ -258,17 +258,11 @@ impl ProcConnector {
 
     /// Changes our own name to what it is, and tells whether that was reported.
     fn heard_of_ourselves(&mut self, limit: Duration) -> Result<bool, SourceError> {
-        self.change_own_name();
+        let _ = thread_name::repeat();
         let own = self.own;
         let heard =
             self.await_answer(limit, |message| (*message == Message::Comm { tid: own }).then_some(()))?;
         Ok(heard.is_some())
-    }
-
-    fn change_own_name(&self) {
-        if let Ok(name) = prctl::get_name() {
-            let _ = prctl::set_name(&name);
-        }
     }
 
     /// Reads until `wanted` finds what it wants among the answers; events that come before it keep

@@ -8,3 +8,4 @@ pub mod pidfd;
 pub mod priority;
 pub mod procfs;
 pub mod spawn;
+pub mod thread_name;
