@@ -1,13 +1,20 @@
 //! How long after a process's exit its monitor knows: by kmonitor's signal, against a pidfd poll.
 //!
 //! `cargo bench --bench latency [-- ROUNDS]`, as root on an idle machine. The two take turns in one
-//! run; then one monitor each watch the same exits. A child notes the time and exits; the monitor
+//! run; then one monitor each watch the same exits. A target notes the time and exits; the monitor
 //! notes the time when it wakes.
+//!
+//! The kernel wakes who polls a pidfd a little before it reports the exit, and from that report on a
+//! signal takes two more switches of a task. That is a constant, so the ratio depends on what the
+//! exit itself takes: the targets go from the smallest that there can be, a fork of this program that
+//! has touched nothing, over an executed program, to forks with memory of their own.
 
+use std::ffi::CStr;
 use std::io::{BufRead, BufReader};
 use std::mem::MaybeUninit;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,43 +27,50 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
-use nix::unistd::{ForkResult, Pid, fork, pipe, read, write};
+use nix::unistd::{ForkResult, Pid, dup2_stdin, dup2_stdout, execv, fork, pipe, read, write};
 
 const SIGNAL: i32 = 40;
 
+/// The argument that makes this program a target.
+const BE_TARGET: &CStr = c"--be-target";
+
 fn main() {
+    if std::env::args_os().nth(1).is_some_and(|argument| argument.as_bytes() == BE_TARGET.to_bytes()) {
+        wait_and_exit(&std::io::stdin(), &std::io::stdout());
+    }
     let rounds = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(2000);
     let daemon = Daemon::start();
     let device = std::fs::OpenOptions::new().write(true).open(&daemon.path).expect("open the device");
     block_signal();
-    let (stamp, seen) = (shared_cell(), shared_cell());
+    let seen = shared_cell();
     println!("{rounds} exits each; microseconds from the exit to the monitor's return");
-    for megabytes in [0, 4, 16] {
+    for kind in [Kind::Fork(0), Kind::Program, Kind::Fork(4), Kind::Fork(16)] {
         let (mut by_poll, mut by_signal) = (Vec::new(), Vec::new());
         let (mut same_poll, mut same_signal) = (Vec::new(), Vec::new());
-        let target = || Target::fork(stamp, device.as_fd(), megabytes);
+        let target = || Target::start(kind, device.as_fd());
         for _ in 0..rounds {
             let polled = target();
-            by_poll.push(polled.exit(stamp, || poll_exit(&polled.pidfd)));
+            by_poll.push(polled.exit(|| poll_exit(&polled.pidfd)).latency());
 
             let signalled = target();
             call(device.as_fd(), REGISTER, signalled.pid);
-            by_signal.push(signalled.exit(stamp, take_signal));
+            by_signal.push(signalled.exit(take_signal).latency());
             call(device.as_fd(), DEREGISTER, signalled.pid);
 
             let both = target();
             call(device.as_fd(), REGISTER, both.pid);
             let poller = fork_poller(&both.pidfd, seen);
-            same_signal.push(both.exit(stamp, take_signal));
-            while seen.load(Ordering::SeqCst) < stamp.load(Ordering::SeqCst) {
+            let exit = both.exit(take_signal);
+            while seen.load(Ordering::SeqCst) < exit.stamp {
                 std::thread::sleep(Duration::from_micros(100));
             }
             kill(poller, Signal::SIGKILL).expect("end the poller");
             waitpid(poller, None).expect("wait for the poller");
             call(device.as_fd(), DEREGISTER, both.pid);
-            same_poll.push(seen.load(Ordering::SeqCst) - stamp.load(Ordering::SeqCst));
+            same_signal.push(exit.latency());
+            same_poll.push(seen.load(Ordering::SeqCst) - exit.stamp);
         }
-        println!("a process with {megabytes} MB of its own");
+        println!("{}", kind.name());
         print_pair("  in turn", &mut by_poll, &mut by_signal);
         print_pair("  on the same exits", &mut same_poll, &mut same_signal);
     }
@@ -106,44 +120,90 @@ impl Drop for Daemon {
     }
 }
 
+/// What exits.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// A fork of this program that has touched so many megabytes.
+    Fork(usize),
+    /// A program that was executed: this one.
+    Program,
+}
+
+impl Kind {
+    fn name(self) -> String {
+        match self {
+            Kind::Fork(megabytes) => format!("a forked process with {megabytes} MB of its own"),
+            Kind::Program => "an executed program".to_owned(),
+        }
+    }
+}
+
 /// A child that waits to be told, notes the time and exits.
 struct Target {
     pid: Pid,
     pidfd: PidFd,
     go: OwnedFd,
+    stamp: OwnedFd,
+}
+
+/// Nanoseconds of the monotonic clock.
+struct Exit {
+    stamp: u64,
+    noticed: u64,
+}
+
+impl Exit {
+    fn latency(&self) -> u64 {
+        self.noticed - self.stamp
+    }
 }
 
 impl Target {
-    fn fork(stamp: &AtomicU64, device: BorrowedFd<'_>, megabytes: usize) -> Target {
-        let (wait, go) = pipe().expect("pipe");
+    fn start(kind: Kind, device: BorrowedFd<'_>) -> Target {
+        let ((wait, go), (stamp, note)) = (pipe().expect("pipe"), pipe().expect("pipe"));
         // SAFETY: this program has one thread.
         match unsafe { fork() }.expect("fork") {
             ForkResult::Child => {
                 // A target is a stranger: it does not hold the monitor's file.
                 // SAFETY: the child does not use it again.
                 unsafe { libc::close(device.as_raw_fd()) };
-                let memory = vec![1u8; megabytes << 20];
-                let _ = read(&wait, &mut [0]);
-                std::hint::black_box(&memory);
-                stamp.store(monotonic_ns(), Ordering::SeqCst);
-                // SAFETY: always.
-                unsafe { libc::_exit(0) }
+                match kind {
+                    Kind::Fork(megabytes) => {
+                        let memory = vec![1u8; megabytes << 20];
+                        std::hint::black_box(&memory);
+                        wait_and_exit(&wait, &note)
+                    }
+                    Kind::Program => {
+                        dup2_stdin(&wait).and(dup2_stdout(&note)).expect("dup2");
+                        panic!("{:?}", execv(c"/proc/self/exe", &[c"target", BE_TARGET]));
+                    }
+                }
             }
-            ForkResult::Parent { child } => {
-                Target { pid: child, pidfd: PidFd::open(child.as_raw()).expect("pidfd"), go }
+            ForkResult::Parent { child: pid } => {
+                Target { pid, pidfd: PidFd::open(pid.as_raw()).expect("pidfd"), go, stamp }
             }
         }
     }
 
-    /// Lets it exit once everybody sleeps; nanoseconds until `notice` has returned.
-    fn exit(&self, stamp: &AtomicU64, notice: impl Fn()) -> u64 {
+    /// Lets it exit once everybody sleeps.
+    fn exit(&self, notice: impl Fn()) -> Exit {
         std::thread::sleep(Duration::from_millis(2));
         write(&self.go, &[0]).expect("write");
         notice();
         let noticed = monotonic_ns();
         waitpid(self.pid, None).expect("wait");
-        noticed - stamp.load(Ordering::SeqCst)
+        let mut stamp = [0; 8];
+        assert_eq!(read(&self.stamp, &mut stamp), Ok(8), "the target noted the time");
+        Exit { stamp: u64::from_ne_bytes(stamp), noticed }
     }
+}
+
+/// What a target does.
+fn wait_and_exit(go: &impl AsFd, note: &impl AsFd) -> ! {
+    let _ = read(go, &mut [0]);
+    let _ = write(note, &monotonic_ns().to_ne_bytes());
+    // SAFETY: always.
+    unsafe { libc::_exit(0) }
 }
 
 fn poll_exit(pidfd: &PidFd) {

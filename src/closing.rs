@@ -23,30 +23,24 @@ const RUN_TIME: u64 = 4_000_000;
 /// How long a closer is waited for of which the kernel does not tell how long it ran.
 const LONGEST: Duration = Duration::from_millis(50);
 
-/// How long a close is remembered that was not the last.
-const KEPT: Duration = Duration::from_secs(1);
-
+/// A close whose outcome is not known.
 #[derive(Debug)]
 struct Closing {
+    handle: HandleId,
     by: Tid,
-    stamp: Stamp,
     since: Instant,
     /// The closer while it waited for our answer.
     waiting: Option<Scheduling>,
     next_look: Instant,
-    /// It is past its close: a release that it caused has been queued.
-    past: bool,
 }
 
 impl Closing {
-    fn look(&mut self, now: Instant) {
-        if !self.past && now >= self.next_look {
-            self.next_look = now + STEP;
-            self.past = self.is_past(now);
+    /// The closer is past its close: a release that it caused has been queued.
+    fn is_past(&mut self, now: Instant) -> bool {
+        if now < self.next_look {
+            return false;
         }
-    }
-
-    fn is_past(&self, now: Instant) -> bool {
+        self.next_look = now + STEP;
         let Some(then) = self.waiting else { return now > self.since + LONGEST };
         procfs::scheduling(self.by.0).is_none_or(|today| {
             // It does not sleep between our answer and the release.
@@ -56,66 +50,62 @@ impl Closing {
     }
 }
 
-/// The latest closes of each open file with registrations.
+/// The closes of open files with registrations.
 #[derive(Debug, Default)]
-pub struct Closings(HashMap<HandleId, Vec<Closing>>);
+pub struct Closings {
+    in_doubt: Vec<Closing>,
+    /// When a descriptor of an open file was closed last.
+    last: HashMap<HandleId, Stamp>,
+}
 
 impl Closings {
     /// A task closes a descriptor of the file; to be called before that is answered.
     pub fn begin(&mut self, handle: HandleId, by: Tid) {
         let since = Instant::now();
-        let closings = self.0.entry(handle).or_default();
-        closings.retain(|closing| closing.by != by);
-        closings.push(Closing {
+        self.in_doubt.retain(|closing| (closing.handle, closing.by) != (handle, by));
+        self.in_doubt.push(Closing {
+            handle,
             by,
-            stamp: Stamp(monotonic_ns()),
             since,
             waiting: procfs::scheduling(by.0),
             next_look: since + STEP,
-            past: false,
         });
+        self.last.insert(handle, Stamp(monotonic_ns()));
     }
 
     /// The task has done something since: what it closed would have been released before.
     pub fn past(&mut self, task: Tid) {
-        for closing in self.0.values_mut().flatten().filter(|closing| closing.by == task) {
-            closing.past = true;
-        }
+        self.in_doubt.retain(|closing| closing.by != task);
     }
 
     /// The file is released.
     pub fn end(&mut self, handle: HandleId) {
-        self.0.remove(&handle);
+        self.in_doubt.retain(|closing| closing.handle != handle);
+        self.last.remove(&handle);
     }
 
     /// Looks how far the closers are; to be called before the device queue is drained.
     pub fn look(&mut self) {
-        if self.0.is_empty() {
-            return;
+        if !self.in_doubt.is_empty() {
+            let now = Instant::now();
+            self.in_doubt.retain_mut(|closing| !closing.is_past(now));
         }
-        let now = Instant::now();
-        self.0.values_mut().flatten().for_each(|closing| closing.look(now));
-        self.0.retain(|_, closings| {
-            closings.retain(|closing| !closing.past || closing.since.elapsed() < KEPT);
-            !closings.is_empty()
-        });
     }
 
     /// True while one of those who close the file may be about to release it. When false, the device
     /// queue as it was last drained has held its release, if there is one.
     pub fn in_doubt(&self, handle: HandleId) -> bool {
-        self.0.get(&handle).is_some_and(|closings| closings.iter().any(|closing| !closing.past))
+        self.in_doubt.iter().any(|closing| closing.handle == handle)
     }
 
     /// When [`look`](Closings::look) will find something new. Looking in good time, and not only when
     /// there is something to signal, keeps it from delaying the signal.
     pub fn next_look(&self) -> Option<Instant> {
-        let doubtful = self.0.values().flatten().filter(|closing| !closing.past);
-        doubtful.map(|closing| closing.next_look).min()
+        self.in_doubt.iter().map(|closing| closing.next_look).min()
     }
 
     /// True if a descriptor of the file was closed since then.
     pub fn any_since(&self, handle: HandleId, then: Stamp) -> bool {
-        self.0.get(&handle).is_some_and(|closings| closings.iter().any(|closing| closing.stamp > then))
+        self.last.get(&handle).is_some_and(|last| *last > then)
     }
 }
