@@ -51,7 +51,7 @@ const SPIN: Duration = Duration::from_micros(20);
 const EXIT_AFTER_EXEC: Duration = Duration::from_millis(20);
 
 /// A close this much before an exec may be the exec's own.
-const CLOSE_BEFORE_EXEC: Duration = Duration::from_millis(200);
+const CLOSE_BEFORE_EXEC: Duration = Duration::from_secs(2);
 
 /// Why the core stopped without being asked to.
 #[derive(Debug, thiserror::Error)]

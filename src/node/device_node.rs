@@ -15,7 +15,7 @@ use super::place::{PlaceError, io_error};
 const FIRST_DYNAMIC_MAJOR: u64 = 234;
 
 /// How long udev may take to apply its own rules to a new device.
-const UDEV: Duration = Duration::from_secs(2);
+const UDEV: Duration = Duration::from_secs(10);
 
 /// How much earlier than the clock says a new file may be dated.
 const TICK: Duration = Duration::from_millis(10);

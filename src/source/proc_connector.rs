@@ -198,7 +198,9 @@ impl ProcConnector {
     fn beat(&mut self) {
         let now = Instant::now();
         self.overrun = false;
-        if self.heard_of_ourselves(Duration::ZERO).unwrap_or(false) || self.overrun {
+        let mut heard = || self.heard_of_ourselves(Duration::ZERO).unwrap_or(false);
+        // A queue that has run over takes nothing until it is empty, which the first try makes it.
+        if heard() || heard() || self.overrun {
             self.next_beat = now + BEAT;
             self.deaf_since = None;
             return;
