@@ -49,7 +49,8 @@ const MONITOR_PID: Scenario = Scenario {
     script: "serve daemon --node cuse >/dev/null
 mkfifo /tmp/gate
 for folder in . 32; do
-    /examples/$folder/monitor_pid -- sh -c '/bin/cat /tmp/gate; (exit 3); /bin/true; :' >/tmp/followed &
+    : >/tmp/followed
+    /examples/$folder/monitor_pid -- sh -c '/bin/cat /tmp/gate; (exit 3); /bin/true; :' >>/tmp/followed &
     until grep -q '^fork' /tmp/followed; do sleep 0.05; done
     : >/tmp/gate
     wait $!

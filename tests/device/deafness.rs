@@ -6,22 +6,37 @@ use super::served::KMONITOR;
 use crate::guest::{Guest, GuestError};
 use std::time::Duration;
 
-/// A client at the end of a pipe, and a target that forks at each line and ends at the end of its own.
-const BEGIN: &str = "mkfifo /tmp/said /tmp/client /tmp/target
+/// A client at the end of a pipe, and a target that forks at each line, says so, and ends at the end of its own.
+const BEGIN: &str = "mkfifo /tmp/said /tmp/client /tmp/target /tmp/forked
 (kmonitor serve --node fuse >/tmp/said 2>/tmp/errors &)
 read -r ready </tmp/said
-client </tmp/client >/tmp/signals & exec 3>/tmp/client
-sh -c 'while read -r line; do (:); done' </tmp/target & target=$! ; exec 4>/tmp/target
-signals() { sleep 1; echo pending >&3; sleep 1; tail -n 1 /tmp/signals | tr ' ' '\\n' | sed \"s/:$target:/:target:/\"; }
+until_more() { until [ \"$(wc -l <$1)\" -gt $2 ]; do sleep 0.05; done; }
+answers() { lines=$(wc -l </tmp/signals); echo \"$1\" >&3; until_more /tmp/signals $lines; }
+: >/tmp/signals
+client </tmp/client >>/tmp/signals & exec 3>/tmp/client
+sh -c 'while read -r line; do (:); echo; done' </tmp/target >/tmp/forked & target=$!
+exec 4>/tmp/target 5</tmp/forked
+signals() { sleep 1; answers pending; tail -n 1 /tmp/signals | tr ' ' '\\n' | sed \"s/:$target:/:target:/\"; }
 forks() { signals | grep -c ':8$'; }
-fork() { echo >&4; forks; }
-{ echo open /dev/kmonitor; echo register $target 72 40; } >&3; sleep 1
+fork_once() { echo >&4; read -r forked <&5; }
+fork() { fork_once; forks; }
+found_out() { grep -c 'had stopped sending' /tmp/errors; }
+# Without the daemon's mending it meanwhile.
+silently() {
+    killall -STOP kmonitor
+    while grep -q '^State:.[^T]' /proc/$(pidof kmonitor)/task/*/status; do sleep 0.05; done
+    silence 1
+    $1
+    killall -CONT kmonitor
+}
+answers 'open /dev/kmonitor'
+answers \"register $target 72 40\"
 fork
 ";
 
 const END: &str = "
-killall -USR1 kmonitor; sleep 1
-grep -c 'had stopped sending' /tmp/errors
+killall -USR1 kmonitor; until grep -q deafnesses= /tmp/errors; do sleep 0.05; done
+found_out
 sed -n 's/.*\\(deafnesses=[0-9]*\\).*/\\1/p' /tmp/errors
 eavesdrop
 killall kmonitor; while pidof kmonitor >/dev/null; do sleep 0.1; done
@@ -44,7 +59,11 @@ fn in_the_guest(middle: &str) -> Result<String, GuestError> {
 #[test]
 fn a_kernel_that_was_made_to_stop_sending_is_made_to_send_again() -> Result<(), GuestError> {
     // While nothing is sent a fork is missed and an exit is not.
-    let seen = in_the_guest("silence 1; fork; fork; silence 1; exec 4>&-; signals")?;
+    let seen = in_the_guest(
+        "silently fork_once; forks; until [ $(found_out) = 1 ]; do sleep 0.05; done; fork
+        hang_up() { exec 4>&-; while [ -e /proc/$target/exe ]; do sleep 0.05; done; }
+        silently hang_up; signals; until [ $(found_out) = 2 ]; do sleep 0.05; done",
+    )?;
     assert_eq!(seen, "1\n0\n1\n40:-1:0:target:0:64\n2\ndeafnesses=2\nevents\nnothing\n");
     Ok(())
 }
@@ -53,7 +72,7 @@ fn a_kernel_that_was_made_to_stop_sending_is_made_to_send_again() -> Result<(), 
 fn while_a_program_silences_the_kernel_all_the_time_exits_are_told_and_then_everything_is()
 -> Result<(), GuestError> {
     let seen = in_the_guest(
-        "sleep 1000 & sleeper=$!; echo register $sleeper 64 41 >&3
+        "sleep 1000 & sleeper=$!; answers \"register $sleeper 64 41\"
         (while :; do silence 200; sleep 0.05; done) & attacker=$!
         sleep 3; signals; kill $sleeper; signals | sed s/:$sleeper:/:sleeper:/
         kill $attacker; sleep 10; fork",

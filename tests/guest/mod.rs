@@ -43,6 +43,8 @@ const PASSWD: &str = "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh
 const GROUP: &str = "root:x:0:\nnogroup:x:65534:\n";
 /// A step without a limit of its own may take this long, by the guest's clock.
 const STEP_LIMIT: Duration = Duration::from_secs(60);
+/// How long a boot may take.
+const BOOT_LIMIT: Duration = Duration::from_secs(120);
 
 /// A guest to be: what it holds and what it shall do.
 #[derive(Debug)]
@@ -171,8 +173,8 @@ impl Guest {
         self
     }
 
-    /// Boots, runs the steps, and ends the machine. All must be done within the deadline of real time, which
-    /// starts when the emulator starts; guests wait for one another before that.
+    /// Boots, runs the steps, and ends the machine. All steps must be done within the deadline of real time, which
+    /// starts when the first can run; guests wait for one another before they boot.
     pub fn run(self, deadline: Duration) -> Result<Report, GuestError> {
         let cache = host::cache()?;
         let scratch = Scratch::new(&cache)?;
@@ -287,10 +289,11 @@ impl Watch<'_> {
             if self.boot.is_some() && self.finished.len() == self.steps.len() {
                 return Ok(None);
             }
-            match machine.hear(start + deadline)? {
+            let limit = self.boot.map_or(BOOT_LIMIT, |boot| boot + deadline);
+            match machine.hear(start + limit)? {
                 Heard::Bytes(bytes) => self.report.push(&bytes),
                 Heard::Silence => {
-                    return Ok(Some(format!("the guest was not done after {deadline:?}")));
+                    return Ok(Some(format!("the guest was not done after {limit:?}")));
                 }
                 Heard::Ended(status) => {
                     return Ok(Some(format!("the guest went down (emulator: {status})")));

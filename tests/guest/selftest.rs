@@ -49,22 +49,26 @@ fn steps_give_back_their_status_and_their_bytes() -> Result<(), GuestError> {
 
 #[test]
 fn a_step_that_hangs_is_ended_and_the_next_one_runs() -> Result<(), GuestError> {
-    let second = Duration::from_secs(1);
+    let limit = Duration::from_secs(5);
     let report = Guest::new()?
         .step("servant", "sleep 1000 & echo started")
-        .step_within(second, "hang", "echo before; sleep 3000")
+        .step_within(limit, "hang", "echo before; sleep 3000")
         .step("next", "ps")
-        .step_within(second, "deaf", "trap '' TERM INT; while :; do :; done")
-        .step("orphan", "(sh -c 'sleep 0.1 & ' &); sleep 0.5; grep -l 'State:.Z' /proc/[0-9]*/status")
+        .step_within(limit, "deaf", "trap '' TERM INT; while :; do :; done")
+        .step(
+            "orphan",
+            "(sh -c 'sleep 0.1 & ' &); sleep 0.5
+            until zombies=$(grep -l 'State:.Z' /proc/[0-9]*/status); [ -z \"$zombies\" ]; do sleep 0.1; done",
+        )
         .run(DEADLINE)?;
     assert_eq!(report.step("hang").ending, Ending::TimedOut);
     assert_eq!(report.step("hang").text(), "before\n");
-    assert!(report.step("hang").took >= second);
+    assert!(report.step("hang").took >= limit);
     let processes = report.step("next").text();
     assert!(processes.contains("sleep 1000"), "a servant lives on: {processes}");
     assert!(!processes.contains("sleep 3000"), "the step is gone: {processes}");
     assert_eq!(report.step("deaf").ending, Ending::TimedOut);
-    assert_eq!(report.step("orphan").text(), "", "process 1 reaps orphans");
+    assert!(report.step("orphan").succeeded(), "process 1 reaps orphans");
     Ok(())
 }
 
@@ -72,7 +76,7 @@ fn a_step_that_hangs_is_ended_and_the_next_one_runs() -> Result<(), GuestError> 
 fn a_guest_that_falls_or_hangs_ends_in_time_with_its_last_words() -> Result<(), GuestError> {
     let panics = Guest::new()?
         .step("first", "echo fine")
-        .step("panic", "echo deep breath; sleep 0.2; echo c >/proc/sysrq-trigger");
+        .step("panic", "echo deep breath; sleep 3; echo c >/proc/sysrq-trigger");
     let fallen = fall(panics, DEADLINE);
     assert!(fallen.what.contains("went down"), "nobody waits for a dead guest: {fallen}");
     assert_eq!(fallen.finished.len(), 1);
@@ -80,7 +84,7 @@ fn a_guest_that_falls_or_hangs_ends_in_time_with_its_last_words() -> Result<(), 
     assert_eq!(fallen.output, b"deep breath\n");
     assert!(fallen.to_string().contains("Kernel panic - not syncing"), "{fallen}");
 
-    let deadline = Duration::from_secs(20);
+    let deadline = Duration::from_secs(10);
     let hangs = Guest::new()?.step_within(
         Duration::from_secs(1000),
         "hang",

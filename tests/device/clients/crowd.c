@@ -49,6 +49,8 @@ static void monitor(const char *path, int registrations, const pid_t *targets)
 			     SIGRTMIN + (real ? i : TARGETS)) == 0);
 	}
 	__sync_fetch_and_add(&shared->watching, 1);
+	while (!shared->begin)
+		usleep(1000);
 	for (i = 0; i < TARGETS * FORKS; i++) {
 		int number;
 

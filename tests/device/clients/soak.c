@@ -5,8 +5,8 @@
  * A storm of forks and threads on all processors, among it 100 targets that
  * keep account of what they create. Each of their forks, new threads and exits
  * must be signalled once, those of one target in order, to the one of four
- * monitors that watches it. In the middle of the time it says "half"; half a
- * second later some of the targets end.
+ * monitors that watches it. In the middle of the time it says "half" and waits
+ * for a line; half a second later some of the targets end.
  *
  * Prints how many signals came, how many are missing, and how many came that
  * nobody accounts for; exit status 0: all exits came, and nothing unaccounted
@@ -209,6 +209,8 @@ int main(int argc, char *argv[])
 	must(puts("half") != EOF && fflush(stdout) == 0);
 	usleep(500000);
 	shared->die = 1;
+	/* The storm goes on until the reader of "half" has done what it wants to. */
+	must(getchar() == '\n');
 	while (now() - begin < seconds)
 		usleep(1000);
 	shared->stop = 1;
