@@ -1,8 +1,8 @@
 //! How long after a process's exit its monitor knows: by kmonitor's signal, against a pidfd poll.
 //!
-//! `cargo bench --bench latency [-- ROUNDS]`, as root on an idle machine. The two take turns in one
-//! run; then one monitor each watch the same exits. A target notes the time and exits; the monitor
-//! notes the time when it wakes.
+//! `cargo bench --bench latency [-- ROUNDS [PAUSE]]`, as root on an idle machine. The two take turns
+//! in one run; then one monitor each watch the same exits. A target notes the time and exits; the
+//! monitor notes the time when it wakes. Before that everybody sleeps for PAUSE milliseconds.
 //!
 //! The kernel wakes who polls a pidfd a little before it reports the exit, and from that report on a
 //! signal takes two more switches of a task. That is a constant, so the ratio depends on what the
@@ -38,7 +38,9 @@ fn main() {
     if std::env::args_os().nth(1).is_some_and(|argument| argument.as_bytes() == BE_TARGET.to_bytes()) {
         wait_and_exit(&std::io::stdin(), &std::io::stdout());
     }
-    let rounds = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(2000);
+    let mut numbers = std::env::args().skip(1).filter_map(|argument| argument.parse().ok());
+    let rounds = numbers.next().unwrap_or(2000);
+    let pause = Duration::from_millis(numbers.next().unwrap_or(2));
     let daemon = Daemon::start();
     let device = std::fs::OpenOptions::new().write(true).open(&daemon.path).expect("open the device");
     block_signal();
@@ -47,7 +49,7 @@ fn main() {
     for kind in [Kind::Fork(0), Kind::Program, Kind::Fork(4), Kind::Fork(16)] {
         let (mut by_poll, mut by_signal) = (Vec::new(), Vec::new());
         let (mut same_poll, mut same_signal) = (Vec::new(), Vec::new());
-        let target = || Target::start(kind, device.as_fd());
+        let target = || Target::start(kind, device.as_fd(), pause);
         for _ in 0..rounds {
             let polled = target();
             by_poll.push(polled.exit(|| poll_exit(&polled.pidfd)).latency());
@@ -144,6 +146,7 @@ struct Target {
     pidfd: PidFd,
     go: OwnedFd,
     stamp: OwnedFd,
+    pause: Duration,
 }
 
 /// Nanoseconds of the monotonic clock.
@@ -159,7 +162,7 @@ impl Exit {
 }
 
 impl Target {
-    fn start(kind: Kind, device: BorrowedFd<'_>) -> Target {
+    fn start(kind: Kind, device: BorrowedFd<'_>, pause: Duration) -> Target {
         let ((wait, go), (stamp, note)) = (pipe().expect("pipe"), pipe().expect("pipe"));
         // SAFETY: this program has one thread.
         match unsafe { fork() }.expect("fork") {
@@ -180,14 +183,14 @@ impl Target {
                 }
             }
             ForkResult::Parent { child: pid } => {
-                Target { pid, pidfd: PidFd::open(pid.as_raw()).expect("pidfd"), go, stamp }
+                Target { pid, pidfd: PidFd::open(pid.as_raw()).expect("pidfd"), go, stamp, pause }
             }
         }
     }
 
     /// Lets it exit once everybody sleeps.
     fn exit(&self, notice: impl Fn()) -> Exit {
-        std::thread::sleep(Duration::from_millis(2));
+        std::thread::sleep(self.pause);
         write(&self.go, &[0]).expect("write");
         notice();
         let noticed = monotonic_ns();
