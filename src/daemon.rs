@@ -4,9 +4,10 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
+use crossbeam_channel::Receiver;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::geteuid;
@@ -95,7 +96,8 @@ pub struct Daemon {
     stop: Arc<EventFd>,
     ended: Arc<EventFd>,
     observer: Observer,
-    log: JoinHandle<()>,
+    /// Closed when the log has written its last line.
+    log: Receiver<()>,
 }
 
 impl Daemon {
@@ -175,10 +177,7 @@ impl Daemon {
         let ended = self.core.take().map_or(Ok(Ok(())), JoinHandle::join);
         // The log ends with its last observer, unless nobody reads our standard error any more.
         self.observer = Observer::silent();
-        let deadline = Instant::now() + LAST_WORDS;
-        while !self.log.is_finished() && Instant::now() < deadline {
-            thread::sleep(Duration::from_millis(1));
-        }
+        let _ = self.log.recv_timeout(LAST_WORDS);
         match ended.map_err(|_| EndError::Panic)? {
             // We have just taken it away ourselves.
             Err(CoreError::Node(NodeGone::Removed)) if !by_itself => {}

@@ -4,7 +4,6 @@ use std::fmt;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
@@ -99,11 +98,16 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// Starts the log: a thread that writes lines to standard error until all observers are gone.
-    pub fn start() -> io::Result<(Observer, JoinHandle<()>)> {
+    /// Starts the log: a thread that writes lines to standard error until all observers are gone. Then
+    /// the channel that is given back closes.
+    pub fn start() -> io::Result<(Observer, Receiver<()>)> {
         let (lines, receiver) = bounded(BACKLOG);
-        let writer = confine::spawn("kmonitor-log", &confine::NOTHING, move || write_lines(&receiver))?;
-        Ok((Observer::new(lines), writer))
+        let (at_work, ended) = bounded(0);
+        confine::spawn("kmonitor-log", &confine::NOTHING, move || {
+            let _at_work = at_work;
+            write_lines(&receiver);
+        })?;
+        Ok((Observer::new(lines), ended))
     }
 
     /// An observer whose lines nobody reads.

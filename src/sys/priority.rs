@@ -98,7 +98,9 @@ mod tests {
         assert_eq!(policy(), libc::SCHED_OTHER);
         priority.slept(Duration::ZERO);
         assert_eq!(policy(), libc::SCHED_OTHER);
+        let then = Instant::now();
         priority.slept(PAUSE);
         assert_eq!(policy(), libc::SCHED_FIFO);
+        assert!(priority.woken >= then, "its run begins anew");
     }
 }

@@ -16,7 +16,6 @@
 #include <dirent.h>
 
 int rounds = 200;
-const struct test *playing;
 static int limit_seconds = 30;
 
 extern const struct test *const __start_tests[], *const __stop_tests[];
@@ -132,7 +131,6 @@ static void run(const struct test *t)
 	pid_t pid;
 
 	memset(&shared->saw, 0, sizeof *shared - offsetof(struct shared, saw));
-	playing = t;
 	pid = fork();
 	if (!pid)
 		play(t);

@@ -10,7 +10,6 @@
 enum {
 	AWAIT_MS = 5000,	/* for a signal that must come */
 	GRACE_MS = 40,		/* for one that must not, after the sentinel's */
-	LATE_MS = 500,		/* for what the kernel reports after all that can be waited for, as the end of a thread */
 };
 
 /* ---- Words ---- */
@@ -194,21 +193,12 @@ const char *events(struct puppet *p, int n)
 	return shared->text;
 }
 
-static long take_rest(struct puppet *p)
+const char *rest(struct puppet *p)
 {
 	long count;
 
 	settle();
 	taken(p, 1000, GRACE_MS, &count);
-	return count;
-}
-
-const char *rest(struct puppet *p)
-{
-	long count = take_rest(p);
-
-	if (!strstr(playing->expected, count ? shared->text : "nothing"))
-		count += on(p, act_take, 1000, LATE_MS);
 	return count ? shared->text : "nothing";
 }
 
@@ -369,6 +359,8 @@ void observe_start(void)
 /* Whatever comes after a case has said its last word is spurious. */
 void observe_end(void)
 {
-	if (take_rest(me))
-		say("unexpected at the end: %s", shared->text);
+	const char *late = rest(me);
+
+	if (strcmp(late, "nothing"))
+		say("unexpected at the end: %s", late);
 }

@@ -62,7 +62,6 @@ struct test {
 #define CASE(id, fact, claim, expected) CASE_IF(0, id, fact, claim, expected)
 
 extern int rounds;		/* of each race */
-extern const struct test *playing;
 
 /* ---- Writing down what was seen (observe.c) ---- */
 

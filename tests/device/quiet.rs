@@ -11,7 +11,7 @@ const FORKS: u64 = 500;
 
 /// Times that the daemon may wake during those, for reasons of its own: its watchdog, and what other
 /// daemons' requests are answered, which all listeners hear.
-const FEW: u64 = FORKS / 4;
+const FEW: u64 = 20;
 
 /// `NETLINK_CONNECTOR`
 const CONNECTOR: &str = "11";

@@ -28,8 +28,8 @@ fn storm(place: &Place, half: impl FnOnce()) -> Account {
     Account { signals: number(0).expect("a number"), missing: number(2).expect("a number") }
 }
 
-fn counters(daemon: &Served) -> [u64; 3] {
-    ["events_lost", "dropped", "deafnesses"].map(|name| daemon.counter(name))
+fn counters(daemon: &Served) -> [u64; 4] {
+    ["events_lost", "dropped", "deafnesses", "exits_recovered"].map(|name| daemon.counter(name))
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn a_storm_of_forks_and_threads_on_all_processors_loses_nothing() {
     let account = storm(&place, || ());
     assert!(account.signals > 1000);
     assert_eq!(account.missing, 0, "{:?}", counters(&daemon));
-    assert_eq!(counters(&daemon), [0; 3]);
+    assert_eq!(counters(&daemon), [0; 4]);
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn a_daemon_that_was_stopped_in_a_storm_tells_every_exit_and_counts_the_rest() {
         std::thread::sleep(Duration::from_secs(1));
         daemon.resume();
     });
-    let [lost, dropped, deafnesses] = counters(&daemon);
+    let [lost, dropped, deafnesses, _] = counters(&daemon);
     assert!(account.missing > 0, "the queue did not run over");
     assert!(account.missing <= lost, "{} are missing, and {lost} counted as lost", account.missing);
     assert_eq!((dropped, deafnesses), (0, 0));
