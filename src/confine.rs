@@ -177,6 +177,7 @@ const CALLS: &[i64] = &[
     libc::SYS_sched_setscheduler,
     libc::SYS_sched_getaffinity,
     libc::SYS_sched_yield,
+    libc::SYS_getcpu,
     libc::SYS_clock_gettime,
     libc::SYS_getrandom,
     libc::SYS_brk,

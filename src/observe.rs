@@ -56,6 +56,8 @@ counters! {
     deafnesses,
     /// Signals whose si_uid nobody could tell any more.
     uid_unknown,
+    /// Exits for which the core was awake, since it had been told that they begin.
+    exits_awaited,
     /// Exits that the source lost, and that were told all the same.
     exits_recovered,
     /// Execs that the source lost, and that were told all the same.

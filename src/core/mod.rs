@@ -11,6 +11,7 @@
 //! in order, for its turn; their callers wait anyway.
 
 mod events;
+mod exits;
 mod recovery;
 mod requests;
 
@@ -40,12 +41,6 @@ use crate::targets::Targets;
 
 /// Events that are handled before requests have their turn.
 const BATCH: usize = 64;
-
-/// How long an exit that is due may take to arrive; it took at most 15 µs (event-sources fact (e)).
-const DUE_EXIT: Duration = Duration::from_millis(20);
-
-/// How long such an exit is looked for without sleeping: to sleep and wake costs more.
-const SPIN: Duration = Duration::from_micros(20);
 
 /// How long the exits of the threads that an exec ended may follow it.
 const EXIT_AFTER_EXEC: Duration = Duration::from_millis(20);
@@ -158,15 +153,19 @@ impl<N: Node, S: Source> Core<N, S> {
         let next = [self.outbox.next_try(), self.closings.next_look(), census].into_iter().flatten().min();
         let next = next.map(|at| at.saturating_duration_since(Instant::now()));
         let timeout = [idle, next].into_iter().flatten().min();
-        let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
         let always = [stop, self.node.poll_fd(), self.monitors.poll_fd(), self.targets.poll_fd()];
         let mut fds: Vec<_> = always.into_iter().map(readable).collect();
         fds.extend(self.source.poll_fd().map(readable));
+        self.targets.arm_warning();
         let begin = Instant::now();
         wait(&mut fds, timeout)?;
         let stopped = fds[0].any().unwrap_or(false);
+        let ending = self.targets.take_warning();
         if let Some(priority) = &mut self.priority {
             priority.slept(begin.elapsed());
+        }
+        if let Some(target) = ending {
+            self.await_exit(target)?;
         }
         Ok(stopped)
     }
@@ -234,35 +233,10 @@ impl<N: Node, S: Source> Core<N, S> {
         Ok(())
     }
 
-    /// Waits a moment for the exits of targets that have ended: the kernel lets waiters go before it
-    /// reports them. An exit that does not come was lost, and is told all the same. False if none was
-    /// due.
-    fn hear_due_exits(&mut self) -> Result<bool, CoreError> {
-        let due = self.targets.due();
-        let deadline = Instant::now() + DUE_EXIT;
-        for target in &due {
-            while self.targets.exit_is_due(*target) {
-                let left = deadline.saturating_duration_since(Instant::now());
-                if deadline - DUE_EXIT + SPIN > Instant::now() {
-                    std::hint::spin_loop();
-                } else {
-                    self.wait_for_source(left)?;
-                }
-                self.drain_queue()?;
-                if left.is_zero() && self.targets.exit_is_due(*target) {
-                    self.tell_lost_exit(*target)?;
-                }
-            }
-        }
-        Ok(!due.is_empty())
-    }
-
     /// Waits for news of the source alone; false if there is none in that time, or can be none.
     fn wait_for_source(&self, limit: Duration) -> Result<bool, CoreError> {
         match self.source.poll_fd() {
-            Some(source) if !limit.is_zero() => {
-                wait(&mut [PollFd::new(source, PollFlags::POLLIN)], Some(limit))
-            }
+            Some(source) if !limit.is_zero() => wait(&mut [readable(source)], Some(limit)),
             _ => Ok(false),
         }
     }
@@ -286,6 +260,10 @@ fn held(registry: &Registry, closings: &Closings, key: Key, open: Option<HandleI
     let handles = registry.handles(key);
     let may_be_closed = |handle| Some(handle) != open && closings.in_doubt(handle);
     !handles.is_empty() && handles.into_iter().all(may_be_closed)
+}
+
+fn readable(fd: BorrowedFd<'_>) -> PollFd<'_> {
+    PollFd::new(fd, PollFlags::POLLIN)
 }
 
 /// ppoll(2) that takes a signal for nothing; true if something is ready.

@@ -3,13 +3,14 @@
 use std::time::Instant;
 
 use crate::event::{Event, Input, Kind};
-use crate::ids::{Stamp, Tgid, Tid};
+use crate::ids::Stamp;
 use crate::node::{Node, Request};
 use crate::source::Source;
 use crate::sys::clock::monotonic_ns;
 use crate::targets::Missed;
 
-use super::{Core, CoreError, DUE_EXIT};
+use super::exits::DUE_EXIT;
+use super::{Core, CoreError};
 
 /// Events that are heard before the rest must wait until the recovery is done.
 const MOST_HEARD: usize = 1 << 20;
@@ -35,7 +36,10 @@ impl<N: Node, S: Source> Core<N, S> {
         }
         for missed in missed {
             if self.targets.is_missed(&missed) && !self.is_in_exec(&missed) {
-                self.tell_missed(missed)?;
+                self.tell_unheard(missed)?;
+                let counters = &self.observer.counters;
+                let exec = missed.kind == Kind::ProcessExec;
+                if exec { &counters.execs_recovered } else { &counters.exits_recovered }.add();
             }
         }
         for monitor in self.monitors.gone_threads() {
@@ -81,21 +85,12 @@ impl<N: Node, S: Source> Core<N, S> {
         }
     }
 
-    /// The exit of a process that has ended, and of which the source says nothing.
-    pub(super) fn tell_lost_exit(&mut self, target: Tid) -> Result<(), CoreError> {
-        self.source.doubt();
-        self.tell_missed(Missed { kind: Kind::ProcessExit, target, tgid: Tgid(target.0) })
-    }
-
-    fn tell_missed(&mut self, missed: Missed) -> Result<(), CoreError> {
+    /// Tells what a target has done, and what the source has not told.
+    pub(super) fn tell_unheard(&mut self, missed: Missed) -> Result<(), CoreError> {
         let Missed { kind, target, tgid } = missed;
         let at = Stamp(monotonic_ns());
         self.hear(Input::Event(Event { kind, target, subject: target, tgid, killed_by: None, at }))?;
-        let counters = &self.observer.counters;
-        if kind == Kind::ProcessExec {
-            counters.execs_recovered.add();
-        } else {
-            counters.exits_recovered.add();
+        if kind != Kind::ProcessExec {
             self.targets.told_unheard(target);
         }
         Ok(())

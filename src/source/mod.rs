@@ -15,6 +15,7 @@
 //! tasks' events in any order.
 
 mod decode;
+mod exit_warning;
 mod filter;
 mod proc_connector;
 mod sieve;
@@ -28,6 +29,7 @@ use crate::event::Input;
 use crate::ids::Tid;
 
 pub use decode::{Malformed, Message, decode};
+pub use exit_warning::ExitWarning;
 pub use proc_connector::{ProcConnector, RECEIVE_BUFFER};
 
 /// A queue of events. All its methods belong to one thread, and none waits.

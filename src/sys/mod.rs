@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows what kmonitor is. Each function names the call it makes and gives its errno.
 
+pub mod bpf;
 pub mod clock;
 pub mod netlink;
 pub mod pidfd;

@@ -17,11 +17,15 @@ use nix::sys::resource::{Resource, getrlimit};
 use crate::event::{Event, Kind};
 use crate::ids::{Stamp, Tgid, Tid, Uid};
 use crate::observe::Observer;
+use crate::source::ExitWarning;
 use crate::sys::clock::monotonic_ns;
 use crate::sys::pidfd::PidFd;
 use crate::sys::procfs::{self, Program};
 
 pub use census::Missed;
+
+/// What [`Targets::exits`] says when it is the warning; no pid.
+const WARNING: u64 = u64::MAX;
 
 /// Descriptors that targets leave for everything else: /proc, new monitors, the source.
 const SPARE: u64 = 64;
@@ -91,6 +95,8 @@ pub struct Targets {
     targets: HashMap<Tid, Target>,
     /// Becomes readable when a process among them ends, whatever the source hears.
     exits: Epoll,
+    /// Rings when a process among them begins to end, where the kernel lets us know.
+    warning: Option<ExitWarning>,
     observer: Observer,
     /// Of ended processes. To close one takes time, which the monitors need not wait for.
     useless: Vec<PidFd>,
@@ -99,15 +105,21 @@ pub struct Targets {
 impl Targets {
     /// Nobody.
     pub fn new(observer: Observer) -> io::Result<Targets> {
-        Ok(Targets {
-            targets: HashMap::new(),
-            exits: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
-            observer,
-            useless: Vec::new(),
-        })
+        let exits = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let warning = ExitWarning::new().and_then(|warning| {
+            exits.add(&warning, EpollEvent::new(EpollFlags::EPOLLIN, WARNING))?;
+            Ok(warning)
+        });
+        if let Err(errno) = &warning {
+            observer.say(format_args!(
+                "exits are told some microseconds later than they could be, since the kernel takes no BPF \
+                 program of ours: {errno}"
+            ));
+        }
+        Ok(Targets { targets: HashMap::new(), exits, warning: warning.ok(), observer, useless: Vec::new() })
     }
 
-    /// Readable while [`due`](Targets::due) has something to tell.
+    /// Readable while [`due`](Targets::due) has something to tell, or [`take_warning`](Targets::take_warning).
     pub fn poll_fd(&self) -> BorrowedFd<'_> {
         self.exits.0.as_fd()
     }
@@ -117,6 +129,7 @@ impl Targets {
         if let Some(target) = self.targets.get_mut(&tid) {
             target.registrations += 1;
         } else {
+            self.warning.iter().for_each(|warning| warning.watch(tid));
             self.set(tid, Target { registrations: 1, ..Target::look(tid) });
         }
     }
@@ -142,7 +155,24 @@ impl Targets {
         self.useless.clear();
         let mut events = [EpollEvent::empty(); 1024];
         let count = self.exits.wait(&mut events, EpollTimeout::ZERO).unwrap_or(0);
-        events[..count].iter().map(|event| Tid(event.data() as i32)).collect()
+        let ended = events[..count].iter().filter(|event| event.data() != WARNING);
+        ended.map(|event| Tid(event.data() as i32)).collect()
+    }
+
+    /// The caller is about to sleep, and wants to be woken when a process begins to end, if that will be
+    /// of use.
+    pub fn arm_warning(&self) {
+        self.warning.iter().filter(|_| !self.targets.is_empty()).for_each(ExitWarning::arm);
+    }
+
+    /// The caller has slept. A process that has begun to end meanwhile, and may be through with it soon.
+    pub fn take_warning(&self) -> Option<Tid> {
+        self.warning.as_ref().and_then(ExitWarning::disarm)
+    }
+
+    /// Readable once the process has ended.
+    pub fn exit_fd(&self, tid: Tid) -> Option<BorrowedFd<'_>> {
+        self.targets.get(&tid)?.pidfd.as_ref().map(AsFd::as_fd)
     }
 
     /// Takes one registration back.
@@ -151,6 +181,7 @@ impl Targets {
             target.registrations -= 1;
             if target.registrations == 0 {
                 self.targets.remove(&tid);
+                self.warning.iter().for_each(|warning| warning.unwatch(tid));
             }
         }
     }
@@ -221,6 +252,11 @@ impl Targets {
     pub fn exit_is_due(&self, tid: Tid) -> bool {
         let target = self.targets.get(&tid).filter(|target| target.living);
         target.and_then(|target| target.pidfd.as_ref()).is_some_and(PidFd::has_exited)
+    }
+
+    /// True while an exit that has happened was not heard of, told or not.
+    pub fn exit_is_unheard(&self, tid: Tid) -> bool {
+        self.exit_is_due(tid) || self.targets.get(&tid).is_some_and(|target| target.told)
     }
 
     /// The exit that is due is told without having been heard of; if it is heard of later, that is

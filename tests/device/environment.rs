@@ -1,11 +1,14 @@
 //! What a new user's system may lack: each a sentence with the remedy, and no node left.
 
-use super::program::finish;
+use super::client::{Client, Signalled, event};
+use super::program::{Program, finish};
 use super::served::{KMONITOR, Place};
+use nix::sys::signal::Signal;
 use nix::unistd::{Uid, chown};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
+use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -47,23 +50,35 @@ fn without_fuse_the_user_is_told_how_to_get_it() {
     place.assert_clean();
 }
 
-/// Has the kernel answer socket(2) for the connector as one without it does.
-fn without_connector(command: &mut Command) -> &mut Command {
-    const NETLINK_CONNECTOR: u64 = 11;
-    let is = |argument, value| {
-        SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)
+/// Has the kernel answer this system call so, where its arguments are these.
+fn refusing<'a>(
+    command: &'a mut Command,
+    call: libc::c_long,
+    arguments: &[(u8, u64)],
+    errno: i32,
+) -> &'a mut Command {
+    let is = |(argument, value): &(u8, u64)| {
+        SeccompCondition::new(*argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, *value)
             .expect("a condition")
     };
-    let connector = SeccompRule::new(vec![is(0, libc::AF_NETLINK as u64), is(2, NETLINK_CONNECTOR)]);
+    let conditions: Vec<_> = arguments.iter().map(is).collect();
+    let rule = (!conditions.is_empty()).then(|| SeccompRule::new(conditions).expect("a rule"));
     let filter = SeccompFilter::new(
-        [(libc::SYS_socket, vec![connector.expect("a rule")])].into(),
+        [(call, rule.into_iter().collect())].into(),
         SeccompAction::Allow,
-        SeccompAction::Errno(libc::EPROTONOSUPPORT as u32),
+        SeccompAction::Errno(errno as u32),
         std::env::consts::ARCH.try_into().expect("seccompiler knows this machine"),
     );
     let program: BpfProgram = filter.expect("a filter").try_into().expect("it compiles");
     // SAFETY: between fork and exec the closure makes two system calls, and allocates nothing.
     unsafe { command.pre_exec(move || seccompiler::apply_filter(&program).map_err(io::Error::other)) }
+}
+
+/// Has the kernel answer socket(2) for the connector as one without it does.
+fn without_connector(command: &mut Command) -> &mut Command {
+    const NETLINK_CONNECTOR: u64 = 11;
+    let connector = [(0, libc::AF_NETLINK as u64), (2, NETLINK_CONNECTOR)];
+    refusing(command, libc::SYS_socket, &connector, libc::EPROTONOSUPPORT)
 }
 
 #[test]
@@ -74,6 +89,23 @@ fn without_a_proc_connector_the_user_is_told_which_kernel_has_one() {
     place.assert_clean();
     finish(without_connector(&mut place.run_command(&[], &["true"]))).gave_up(125, &parts);
     place.assert_clean();
+}
+
+#[test]
+fn without_bpf_exits_are_told_all_the_same_and_the_user_hears_why_later() {
+    let place = Place::new();
+    let mut command = place.serve_command(&[]);
+    refusing(&mut command, libc::SYS_bpf, &[], libc::EPERM);
+    let mut daemon = place.serve_by(command);
+    let mut target = Program::quiet(&mut Command::new("cat"));
+    let mut client = Client::of(&place);
+    assert_eq!(client.register(target.id(), event::PROCESS_EXIT), Ok(0));
+    target.hang_up();
+    assert_eq!(client.take(1), [Signalled::of(target.id(), 0, event::PROCESS_EXIT)]);
+    daemon.program.signal(Signal::SIGTERM);
+    assert!(daemon.end().success());
+    let errors = fs::read_to_string(place.beside("errors")).expect("its errors are text");
+    assert!(errors.contains("the kernel takes no BPF program of ours: EPERM"), "{errors}");
 }
 
 #[test]

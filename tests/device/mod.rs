@@ -1,6 +1,7 @@
 //! The device on the running kernel: `kmonitor` as its users start it, and C programs as its clients.
 
 mod aborts;
+mod awaited;
 pub mod client;
 mod deafness;
 mod environment;
