@@ -4,10 +4,15 @@
 //! in one run; then one monitor each watch the same exits. A target notes the time and exits; the
 //! monitor notes the time when it wakes. Before that everybody sleeps for PAUSE milliseconds.
 //!
-//! The kernel wakes who polls a pidfd a little before it reports the exit, and from that report on a
-//! signal takes two more switches of a task. That is a constant, so the ratio depends on what the
-//! exit itself takes: the targets go from the smallest that there can be, a fork of this program that
-//! has touched nothing, over an executed program, to forks with memory of their own.
+//! The kernel wakes who polls a pidfd a little before it reports the exit, and the daemon has to wake
+//! before the monitor can. That takes about the same time whatever exits, so the ratio depends on what
+//! the exit itself takes: the targets go from the smallest that there can be, a fork of this program
+//! that has touched nothing, over an executed program, to forks with memory of their own.
+//!
+//! It also depends on where the target runs: a task that is woken on the processor of the task that
+//! exits has to wait until that has gone, and the daemon is woken early only by exits on another
+//! processor than the one where it sleeps ([`kmonitor::source::ExitWarning`]). So the targets run on each
+//! processor in turn, and the exits on the daemon's are shown apart as well.
 
 use std::ffi::CStr;
 use std::io::{BufRead, BufReader};
@@ -24,6 +29,7 @@ use kmonitor::abi::{DEREGISTER, EventMask, REGISTER};
 use kmonitor::sys::clock::monotonic_ns;
 use kmonitor::sys::pidfd::PidFd;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
@@ -39,18 +45,20 @@ fn main() {
         wait_and_exit(&std::io::stdin(), &std::io::stdout());
     }
     let mut numbers = std::env::args().skip(1).filter_map(|argument| argument.parse().ok());
-    let rounds = numbers.next().unwrap_or(2000);
+    let rounds = numbers.next().unwrap_or(2000) as usize;
     let pause = Duration::from_millis(numbers.next().unwrap_or(2));
     let daemon = Daemon::start();
     let device = std::fs::OpenOptions::new().write(true).open(&daemon.path).expect("open the device");
     block_signal();
     let seen = shared_cell();
+    let processors = processors();
     println!("{rounds} exits each; microseconds from the exit to the monitor's return");
     for kind in [Kind::Fork(0), Kind::Program, Kind::Fork(4), Kind::Fork(16)] {
         let (mut by_poll, mut by_signal) = (Vec::new(), Vec::new());
-        let (mut same_poll, mut same_signal) = (Vec::new(), Vec::new());
-        let target = || Target::start(kind, device.as_fd(), pause);
-        for _ in 0..rounds {
+        let mut same = Vec::new();
+        for round in 0..rounds {
+            let processor = processors[round % processors.len()];
+            let target = || Target::start(kind, processor, device.as_fd(), pause);
             let polled = target();
             by_poll.push(polled.exit(|| poll_exit(&polled.pidfd)).latency());
 
@@ -62,6 +70,7 @@ fn main() {
             let both = target();
             call(device.as_fd(), REGISTER, both.pid);
             let poller = fork_poller(&both.pidfd, seen);
+            let beside_daemon = daemon.processor() == processor;
             let exit = both.exit(take_signal);
             while seen.load(Ordering::SeqCst) < exit.stamp {
                 std::thread::sleep(Duration::from_micros(100));
@@ -69,27 +78,41 @@ fn main() {
             kill(poller, Signal::SIGKILL).expect("end the poller");
             waitpid(poller, None).expect("wait for the poller");
             call(device.as_fd(), DEREGISTER, both.pid);
-            same_signal.push(exit.latency());
-            same_poll.push(seen.load(Ordering::SeqCst) - exit.stamp);
+            same.push((beside_daemon, seen.load(Ordering::SeqCst) - exit.stamp, exit.latency()));
         }
         println!("{}", kind.name());
-        print_pair("  in turn", &mut by_poll, &mut by_signal);
-        print_pair("  on the same exits", &mut same_poll, &mut same_signal);
+        print_pair("  in turn", by_poll, by_signal);
+        let pair = |wanted: &dyn Fn(bool) -> bool| {
+            same.iter()
+                .filter(|(beside, ..)| wanted(*beside))
+                .map(|(_, poll, signal)| (*poll, *signal))
+                .unzip()
+        };
+        let (poll, signal) = pair(&|_| true);
+        print_pair("  on the same exits", poll, signal);
+        let (poll, signal) = pair(&|beside| beside);
+        print_pair("    on the daemon's processor", poll, signal);
+        let (poll, signal) = pair(&|beside| !beside);
+        print_pair("    on another", poll, signal);
     }
 }
 
-fn print_pair(how: &str, poll: &mut [u64], signal: &mut [u64]) {
-    println!("{how:<20} {:>8} {:>8} {:>8}", "p50", "p90", "p99");
-    let poll = print_row("    pidfd poll", poll);
-    let signal = print_row("    kmonitor signal", signal);
-    println!("    p50 ratio          {:.2}", signal as f64 / poll as f64);
+/// Says nothing where there is nothing: a machine may have one processor.
+fn print_pair(how: &str, mut poll: Vec<u64>, mut signal: Vec<u64>) {
+    if poll.is_empty() {
+        return;
+    }
+    println!("{how:<32} {:>8} {:>8} {:>8}", "p50", "p90", "p99");
+    let poll = print_row("      pidfd poll", &mut poll);
+    let signal = print_row("      kmonitor signal", &mut signal);
+    println!("      p50 ratio                  {:8.2}", signal as f64 / poll as f64);
 }
 
 fn print_row(name: &str, samples: &mut [u64]) -> u64 {
     samples.sort_unstable();
     let at = |percent: usize| samples[(samples.len() - 1) * percent / 100];
     let us = |ns: u64| ns as f64 / 1000.0;
-    println!("{name:<20} {:8.1} {:8.1} {:8.1}", us(at(50)), us(at(90)), us(at(99)));
+    println!("{name:<32} {:8.1} {:8.1} {:8.1}", us(at(50)), us(at(90)), us(at(99)));
     at(50)
 }
 
@@ -97,6 +120,8 @@ fn print_row(name: &str, samples: &mut [u64]) -> u64 {
 struct Daemon {
     child: Child,
     path: PathBuf,
+    /// The task that signals, in /proc.
+    core: PathBuf,
 }
 
 impl Daemon {
@@ -111,7 +136,23 @@ impl Daemon {
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("read");
         assert!(line.contains("ready"), "the daemon did not start; its reason is above");
-        Daemon { child, path }
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", child.id())).expect("the daemon's threads");
+        let is_core = |task: &PathBuf| {
+            std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name == "kmonitor-core\n")
+        };
+        let core = tasks.flatten().map(|task| task.path()).find(is_core).expect("the daemon has a core");
+        Daemon { child, path, core }
+    }
+
+    /// Where its core has run last: the 39th field of /proc/PID/stat.
+    fn processor(&self) -> usize {
+        let stat = std::fs::read_to_string(self.core.join("stat")).expect("the daemon lives");
+        let after_name = stat.rsplit(')').next().expect("there is a last part");
+        after_name
+            .split_whitespace()
+            .nth(39 - 3)
+            .and_then(|field| field.parse().ok())
+            .expect("proc_pid_stat(5)")
     }
 }
 
@@ -140,6 +181,12 @@ impl Kind {
     }
 }
 
+/// Those on which we may run.
+fn processors() -> Vec<usize> {
+    let set = sched_getaffinity(Pid::from_raw(0)).expect("sched_getaffinity");
+    (0..CpuSet::count()).filter(|processor| set.is_set(*processor) == Ok(true)).collect()
+}
+
 /// A child that waits to be told, notes the time and exits.
 struct Target {
     pid: Pid,
@@ -162,7 +209,7 @@ impl Exit {
 }
 
 impl Target {
-    fn start(kind: Kind, device: BorrowedFd<'_>, pause: Duration) -> Target {
+    fn start(kind: Kind, processor: usize, device: BorrowedFd<'_>, pause: Duration) -> Target {
         let ((wait, go), (stamp, note)) = (pipe().expect("pipe"), pipe().expect("pipe"));
         // SAFETY: this program has one thread.
         match unsafe { fork() }.expect("fork") {
@@ -170,6 +217,8 @@ impl Target {
                 // A target is a stranger: it does not hold the monitor's file.
                 // SAFETY: the child does not use it again.
                 unsafe { libc::close(device.as_raw_fd()) };
+                let mut only = CpuSet::new();
+                only.set(processor).and_then(|()| sched_setaffinity(Pid::from_raw(0), &only)).expect("pin");
                 match kind {
                     Kind::Fork(megabytes) => {
                         let memory = vec![1u8; megabytes << 20];
