@@ -10,9 +10,9 @@
 //! that has touched nothing, over an executed program, to forks with memory of their own.
 //!
 //! It also depends on where the target runs: a task that is woken on the processor of the task that
-//! exits has to wait until that has gone, and the daemon is woken early only by exits on another
-//! processor than the one where it sleeps ([`kmonitor::source::ExitWarning`]). So the targets run on each
-//! processor in turn, and the exits on the daemon's are shown apart as well.
+//! exits has to wait until that has gone. So the targets run on each processor in turn, and the exits on
+//! the daemon's are shown apart as well. With a PAUSE of more than 17 the daemon is woken early by exits
+//! on another processor ([`kmonitor::source::ExitWarning`]).
 
 use std::ffi::CStr;
 use std::io::{BufRead, BufReader};

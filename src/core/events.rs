@@ -17,25 +17,7 @@ impl<N: Node, S: Source> Core<N, S> {
         match input {
             Input::Event(event) => {
                 self.observer.counters.events.add();
-                if !self.targets.note(&event) {
-                    return Ok(());
-                }
-                if event.kind == Kind::ProcessExec {
-                    self.exec(&event)?;
-                }
-                if self.registry.has_target(event.target) {
-                    // An exec reports itself before it lets go of the files it closes.
-                    if event.kind != Kind::ProcessExec {
-                        self.closings.past(event.target);
-                    }
-                    self.take_requests()?;
-                    self.tell(&event);
-                }
-                if event.kind == Kind::ThreadExit
-                    && let Some(monitor) = self.monitors.thread(event.target, event.tgid)
-                {
-                    self.remove_monitor(monitor);
-                }
+                self.hear_event(event)?;
             }
             Input::Uid { tid, real, at } => self.targets.set_uid(tid, real, at),
             Input::Lost => {
@@ -53,6 +35,30 @@ impl<N: Node, S: Source> Core<N, S> {
                 });
                 self.missing = true;
             }
+        }
+        Ok(())
+    }
+
+    /// What becomes of an event, heard of or not.
+    pub(super) fn hear_event(&mut self, event: Event) -> Result<(), CoreError> {
+        if !self.targets.note(&event) {
+            return Ok(());
+        }
+        if event.kind == Kind::ProcessExec {
+            self.exec(&event)?;
+        }
+        if self.registry.has_target(event.target) {
+            // An exec reports itself before it lets go of the files it closes.
+            if event.kind != Kind::ProcessExec {
+                self.closings.past(event.target);
+            }
+            self.take_requests()?;
+            self.tell(&event);
+        }
+        if event.kind == Kind::ThreadExit
+            && let Some(monitor) = self.monitors.thread(event.target, event.tgid)
+        {
+            self.remove_monitor(monitor);
         }
         Ok(())
     }

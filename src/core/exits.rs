@@ -27,10 +27,13 @@ impl<N: Node, S: Source> Core<N, S> {
         let Some(exit) = self.targets.exit_fd(target) else { return Ok(()) };
         let news = [Some(exit), self.source.poll_fd(), Some(self.node.poll_fd())];
         let mut news: Vec<_> = news.into_iter().flatten().map(readable).collect();
+        let is_over = self.targets.exit_is_due(target);
         let begin = Instant::now();
         while begin.elapsed() < LONGEST && !wait(&mut news, Some(Duration::ZERO))? {}
         if self.targets.exit_is_due(target) {
-            self.observer.counters.exits_awaited.add();
+            if !is_over {
+                self.observer.counters.exits_awaited.add();
+            }
             self.hear_exits(&[target])?;
         }
         Ok(())
@@ -65,6 +68,7 @@ impl<N: Node, S: Source> Core<N, S> {
                 self.drain_queue()?;
                 if waited >= DUE_EXIT && self.targets.exit_is_unheard(*target) {
                     self.tell_due_exit(*target)?;
+                    self.targets.told_instead(*target);
                     self.observer.counters.exits_recovered.add();
                     self.source.doubt();
                     break;
@@ -78,6 +82,8 @@ impl<N: Node, S: Source> Core<N, S> {
         if !self.targets.exit_is_due(target) {
             return Ok(());
         }
-        self.tell_unheard(Missed { kind: Kind::ProcessExit, target, tgid: Tgid(target.0) })
+        self.tell_unheard(Missed { kind: Kind::ProcessExit, target, tgid: Tgid(target.0) })?;
+        self.targets.told_ahead(target);
+        Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::event::{Event, Input, Kind};
+use crate::event::{Event, Kind};
 use crate::ids::Stamp;
 use crate::node::{Node, Request};
 use crate::source::Source;
@@ -37,9 +37,12 @@ impl<N: Node, S: Source> Core<N, S> {
         for missed in missed {
             if self.targets.is_missed(&missed) && !self.is_in_exec(&missed) {
                 self.tell_unheard(missed)?;
-                let counters = &self.observer.counters;
-                let exec = missed.kind == Kind::ProcessExec;
-                if exec { &counters.execs_recovered } else { &counters.exits_recovered }.add();
+                if missed.kind == Kind::ProcessExec {
+                    self.observer.counters.execs_recovered.add();
+                } else {
+                    self.targets.told_instead(missed.target);
+                    self.observer.counters.exits_recovered.add();
+                }
             }
         }
         for monitor in self.monitors.gone_threads() {
@@ -89,10 +92,6 @@ impl<N: Node, S: Source> Core<N, S> {
     pub(super) fn tell_unheard(&mut self, missed: Missed) -> Result<(), CoreError> {
         let Missed { kind, target, tgid } = missed;
         let at = Stamp(monotonic_ns());
-        self.hear(Input::Event(Event { kind, target, subject: target, tgid, killed_by: None, at }))?;
-        if kind != Kind::ProcessExec {
-            self.targets.told_unheard(target);
-        }
-        Ok(())
+        self.hear_event(Event { kind, target, subject: target, tgid, killed_by: None, at })
     }
 }

@@ -58,7 +58,8 @@ pub struct ExitWarning {
 }
 
 impl ExitWarning {
-    /// Nobody is watched. It takes Linux 5.8, and the capabilities of [`attach`].
+    /// Nobody is watched. It takes the capabilities of [`attach`], and Linux 5.11: from 5.8 on it works where
+    /// RLIMIT_MEMLOCK allows the half of a megabyte that the words take.
     pub fn new() -> Result<ExitWarning, Errno> {
         let words = SharedWords::new(NonZeroUsize::new(WATCHED + MOST_PIDS / BITS).expect("more than 0"))?;
         let bell = Bell::new()?;

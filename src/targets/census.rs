@@ -79,7 +79,9 @@ impl Targets {
                 if now.living {
                     self.set(tid, Target { registrations, ..now });
                 }
-            } else if let Ok(status) = procfs::task_status(tid.0) {
+            } else if let Ok(status) = procfs::task_status(tid.0)
+                && !status.ended
+            {
                 (target.uid, target.as_of) = (Some(Uid(status.real_uid)), as_of);
             }
         }

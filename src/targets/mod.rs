@@ -30,6 +30,16 @@ const WARNING: u64 = u64::MAX;
 /// Descriptors that targets leave for everything else: /proc, new monitors, the source.
 const SPARE: u64 = 64;
 
+/// Whether an exit was told without having been heard of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    No,
+    /// It was, and will be heard of in a moment, by when the number may have a new owner.
+    Ahead,
+    /// It was, since it was lost.
+    Instead,
+}
+
 #[derive(Debug)]
 struct Target {
     registrations: usize,
@@ -46,8 +56,8 @@ struct Target {
     program: Option<Program>,
     /// Its exit was heard of.
     ended: bool,
-    /// Its exit was told without having been heard of.
-    told: bool,
+    /// The exit of this one, or of the number's last owner.
+    told: Told,
 }
 
 impl Target {
@@ -66,7 +76,7 @@ impl Target {
             pidfd: None,
             program: None,
             ended,
-            told: false,
+            told: Told::No,
         };
         if target.living && target.is_main_thread(tid) {
             match open_pidfd(tid) {
@@ -207,6 +217,7 @@ impl Targets {
                 born.uid = creators.or_else(|| uid_now(event.target)).or(born.uid);
                 born.as_of = event.at;
                 born.ended = false;
+                born.told = if child.told == Told::Ahead { Told::Ahead } else { Told::No };
                 self.set(event.subject, born);
                 // It may have ended since; it lives until that is heard of.
                 if let Some(born) = self.targets.get_mut(&event.subject) {
@@ -227,13 +238,14 @@ impl Targets {
                 }
             }
             Kind::ProcessExit | Kind::ThreadExit => {
+                let Some(target) = self.targets.get_mut(&event.target) else { return true };
+                if std::mem::replace(&mut target.told, Told::No) != Told::No {
+                    return false;
+                }
                 // The exit of a number's former owner may come after the birth of the new one.
-                if let Some(target) = self.targets.get_mut(&event.target)
-                    && event.at >= target.as_of
-                {
+                if event.at >= target.as_of {
                     self.useless.extend(target.end());
                     target.ended = true;
-                    return !std::mem::take(&mut target.told);
                 }
             }
         }
@@ -256,15 +268,23 @@ impl Targets {
 
     /// True while an exit that has happened was not heard of, told or not.
     pub fn exit_is_unheard(&self, tid: Tid) -> bool {
-        self.exit_is_due(tid) || self.targets.get(&tid).is_some_and(|target| target.told)
+        self.exit_is_due(tid) || self.targets.get(&tid).is_some_and(|target| target.told == Told::Ahead)
     }
 
-    /// The exit that is due is told without having been heard of; if it is heard of later, that is
-    /// no news.
-    pub fn told_unheard(&mut self, tid: Tid) {
+    /// The exit was told, and will be heard of in a moment: that will be no news.
+    pub fn told_ahead(&mut self, tid: Tid) {
+        self.told(tid, Told::Ahead);
+    }
+
+    /// The exit was told, and is not to be heard of any more. If it is, that is no news.
+    pub fn told_instead(&mut self, tid: Tid) {
+        self.told(tid, Told::Instead);
+    }
+
+    fn told(&mut self, tid: Tid, told: Told) {
         if let Some(target) = self.targets.get_mut(&tid) {
-            self.useless.extend(target.end());
-            target.told = true;
+            // Of a new owner there is nothing that was told.
+            target.told = if target.ended { told } else { Told::No };
         }
     }
 
@@ -295,4 +315,67 @@ fn open_pidfd(tid: Tid) -> Result<PidFd, Errno> {
 
 fn uid_now(tid: Tid) -> Option<Uid> {
     procfs::task_status(tid.0).ok().map(|status| Uid(status.real_uid))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+
+    fn child() -> (Child, Tid) {
+        let child = Command::new("cat").stdin(Stdio::piped()).spawn().expect("cannot run cat");
+        let tid = Tid(child.id() as i32);
+        (child, tid)
+    }
+
+    fn fork_of(tid: Tid) -> Event {
+        let parent = Tid(std::process::id() as i32);
+        event(Kind::ProcessFork, parent, tid)
+    }
+
+    fn event(kind: Kind, target: Tid, subject: Tid) -> Event {
+        Event { kind, target, subject, tgid: Tgid(target.0), killed_by: None, at: Stamp(monotonic_ns()) }
+    }
+
+    #[test]
+    fn an_exit_that_was_told_ahead_is_no_news_and_not_the_next_owners() {
+        let (mut child, tid) = child();
+        let exit = || event(Kind::ProcessExit, tid, tid);
+        let mut targets = Targets::new(Observer::silent()).expect("epoll");
+        targets.add(tid);
+        assert!(targets.note(&exit()));
+        targets.told_ahead(tid);
+        // As if the child had only now got the number.
+        assert!(targets.note(&fork_of(tid)));
+        assert!(targets.exit_is_unheard(tid));
+        assert!(!targets.note(&exit()));
+        assert!(!targets.exit_is_unheard(tid) && targets.exit_fd(tid).is_some());
+        child.kill().and_then(|()| child.wait()).expect("it ends");
+        assert!(targets.exit_is_due(tid));
+        assert!(targets.note(&exit()));
+    }
+
+    #[test]
+    fn an_exit_that_was_told_instead_says_nothing_of_the_next_owner() {
+        let (mut child, tid) = child();
+        let exit = || event(Kind::ProcessExit, tid, tid);
+        let mut targets = Targets::new(Observer::silent()).expect("epoll");
+        targets.add(tid);
+        for given_up_late in [false, true] {
+            assert!(targets.note(&exit()));
+            if given_up_late {
+                targets.told_ahead(tid);
+                assert!(targets.note(&fork_of(tid)));
+                targets.told_instead(tid);
+            } else {
+                targets.told_instead(tid);
+                assert!(!targets.exit_is_unheard(tid));
+                assert!(targets.note(&fork_of(tid)));
+            }
+        }
+        assert!(!targets.exit_is_unheard(tid));
+        assert!(targets.note(&exit()));
+        child.kill().and_then(|()| child.wait()).expect("it ends");
+    }
 }

@@ -23,6 +23,8 @@ fn processors() -> Vec<String> {
 fn until_awaited(daemon: &Served, place: &Place, end: fn(&mut Program), told: &[i32]) {
     let processors = processors();
     assert!(processors.len() > 1, "this machine has one processor: the test needs another one");
+    // Why the kernel refuses the BPF program, if it does.
+    assert_eq!(daemon.complaints(), "");
     let mut client = Client::of(place);
     // Wherever the daemon sleeps, one of them is another.
     let mut turn = processors.iter().cycle();
