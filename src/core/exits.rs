@@ -27,16 +27,17 @@ impl<N: Node, S: Source> Core<N, S> {
         let Some(exit) = self.targets.exit_fd(target) else { return Ok(()) };
         let news = [Some(exit), self.source.poll_fd(), Some(self.node.poll_fd())];
         let mut news: Vec<_> = news.into_iter().flatten().map(readable).collect();
-        let is_over = self.targets.exit_is_due(target);
-        let begin = Instant::now();
-        while begin.elapsed() < LONGEST && !wait(&mut news, Some(Duration::ZERO))? {}
-        if self.targets.exit_is_due(target) {
-            if !is_over {
-                self.observer.counters.exits_awaited.add();
-            }
-            self.hear_exits(&[target])?;
+        let (begin, mut awaited) = (Instant::now(), false);
+        while !wait(&mut news, Some(Duration::ZERO))? && begin.elapsed() < LONGEST {
+            awaited = true;
         }
-        Ok(())
+        if news[0].any() != Some(true) {
+            return Ok(());
+        }
+        if awaited {
+            self.observer.counters.exits_awaited.add();
+        }
+        self.hear_exits(&[target])
     }
 
     /// Sees to the exits of targets that have ended and are not heard of yet. False if there were none.

@@ -14,7 +14,7 @@
 //! would take a loader, and a compiler at each build or a binary in the sources.
 
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::errno::Errno;
@@ -63,7 +63,7 @@ impl ExitWarning {
     pub fn new() -> Result<ExitWarning, Errno> {
         let words = SharedWords::new(NonZeroUsize::new(WATCHED + MOST_PIDS / BITS).expect("more than 0"))?;
         let bell = Bell::new()?;
-        let program = attach(c"sched_process_exit", &program(words.as_raw_fd(), bell.as_raw_fd()))?;
+        let program = attach(c"sched_process_exit", &program(words.as_fd(), bell.as_fd()))?;
         Ok(ExitWarning { words, bell, _program: program })
     }
 
@@ -157,10 +157,11 @@ fn insn(code: u8, destination: u8, source: u8, offset: usize, immediate: usize) 
 /// Rings the bell if the current task is the main thread of a watched process, and somebody has slept for
 /// long on another processor. Register 6 holds its pid, 7 the processor, 8 the address of the shared words, 9 the
 /// sleeper.
-fn program(words: i32, bell: i32) -> Vec<Insn> {
+fn program(words: BorrowedFd<'_>, bell: BorrowedFd<'_>) -> Vec<Insn> {
     let call = |helper| insn(CALL, 0, 0, 0, helper as usize);
-    let address =
-        |register, kind, fd| [insn(LOAD_ADDRESS, register, kind, 0, fd as usize), insn(0, 0, 0, 0, 0)];
+    let address = |register, kind, fd: BorrowedFd<'_>| {
+        [insn(LOAD_ADDRESS, register, kind, 0, fd.as_raw_fd() as usize), insn(0, 0, 0, 0, 0)]
+    };
     let mut code = address(8, MAP_VALUE, words).to_vec();
     code.extend([
         // While nobody is watched this is all.

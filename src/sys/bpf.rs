@@ -157,16 +157,17 @@ impl SharedWords {
         Ok(SharedWords { map, mapping, count: count.get() })
     }
 
-    /// What a program names them by.
-    pub fn as_raw_fd(&self) -> i32 {
-        self.map.as_raw_fd()
-    }
-
     /// One of them.
     pub fn get(&self, at: usize) -> Option<&AtomicU32> {
         // SAFETY: the mapping holds `count` words, aligned to its page, for as long as `self`, and all
         // access to them is atomic.
         (at < self.count).then(|| unsafe { self.mapping.address.cast::<AtomicU32>().add(at).as_ref() })
+    }
+}
+
+impl AsFd for SharedWords {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.map.as_fd()
     }
 }
 
@@ -194,11 +195,6 @@ impl Bell {
         let consumer = Mapping::of(&map, page, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, 0)?;
         let producer = Mapping::of(&map, page, ProtFlags::PROT_READ, page.get())?;
         Ok(Bell { map, consumer, producer })
-    }
-
-    /// What a program names it by.
-    pub fn as_raw_fd(&self) -> i32 {
-        self.map.as_raw_fd()
     }
 
     /// True if it was rung since the last call.

@@ -139,7 +139,9 @@ impl Targets {
         if let Some(target) = self.targets.get_mut(&tid) {
             target.registrations += 1;
         } else {
-            self.warning.iter().for_each(|warning| warning.watch(tid));
+            if let Some(warning) = &self.warning {
+                warning.watch(tid);
+            }
             self.set(tid, Target { registrations: 1, ..Target::look(tid) });
         }
     }
@@ -172,7 +174,11 @@ impl Targets {
     /// The caller is about to sleep, and wants to be woken when a process begins to end, if that will be
     /// of use.
     pub fn arm_warning(&self) {
-        self.warning.iter().filter(|_| !self.targets.is_empty()).for_each(ExitWarning::arm);
+        if let Some(warning) = &self.warning
+            && !self.targets.is_empty()
+        {
+            warning.arm();
+        }
     }
 
     /// The caller has slept. A process that has begun to end meanwhile, and may be through with it soon.
@@ -191,7 +197,9 @@ impl Targets {
             target.registrations -= 1;
             if target.registrations == 0 {
                 self.targets.remove(&tid);
-                self.warning.iter().for_each(|warning| warning.unwatch(tid));
+                if let Some(warning) = &self.warning {
+                    warning.unwatch(tid);
+                }
             }
         }
     }
@@ -262,7 +270,8 @@ impl Targets {
     /// True if the task has ended and its exit was not heard of yet, so that it must come at once:
     /// the kernel lets waiters go a moment before it reports the exit (event-sources fact (e)).
     pub fn exit_is_due(&self, tid: Tid) -> bool {
-        let target = self.targets.get(&tid).filter(|target| target.living);
+        // Before the exit of the number's last owner has been heard of, it is not this one's turn.
+        let target = self.targets.get(&tid).filter(|target| target.living && target.told != Told::Ahead);
         target.and_then(|target| target.pidfd.as_ref()).is_some_and(PidFd::has_exited)
     }
 
@@ -323,59 +332,60 @@ mod tests {
 
     use super::*;
 
-    fn child() -> (Child, Tid) {
+    /// A child that lives, and is watched.
+    fn watched() -> (Child, Tid, Targets) {
         let child = Command::new("cat").stdin(Stdio::piped()).spawn().expect("cannot run cat");
         let tid = Tid(child.id() as i32);
-        (child, tid)
+        let mut targets = Targets::new(Observer::silent()).expect("epoll");
+        targets.add(tid);
+        (child, tid, targets)
     }
 
-    fn fork_of(tid: Tid) -> Event {
-        let parent = Tid(std::process::id() as i32);
-        event(Kind::ProcessFork, parent, tid)
+    fn end(mut child: Child) {
+        child.kill().and_then(|()| child.wait()).expect("it ends");
     }
 
     fn event(kind: Kind, target: Tid, subject: Tid) -> Event {
         Event { kind, target, subject, tgid: Tgid(target.0), killed_by: None, at: Stamp(monotonic_ns()) }
     }
 
+    fn exit_of(tid: Tid) -> Event {
+        event(Kind::ProcessExit, tid, tid)
+    }
+
+    /// As if it had only now got its number.
+    fn fork_of(tid: Tid) -> Event {
+        event(Kind::ProcessFork, Tid(std::process::id() as i32), tid)
+    }
+
     #[test]
     fn an_exit_that_was_told_ahead_is_no_news_and_not_the_next_owners() {
-        let (mut child, tid) = child();
-        let exit = || event(Kind::ProcessExit, tid, tid);
-        let mut targets = Targets::new(Observer::silent()).expect("epoll");
-        targets.add(tid);
-        assert!(targets.note(&exit()));
+        let (child, tid, mut targets) = watched();
+        assert!(targets.note(&exit_of(tid)));
         targets.told_ahead(tid);
-        // As if the child had only now got the number.
         assert!(targets.note(&fork_of(tid)));
-        assert!(targets.exit_is_unheard(tid));
-        assert!(!targets.note(&exit()));
-        assert!(!targets.exit_is_unheard(tid) && targets.exit_fd(tid).is_some());
-        child.kill().and_then(|()| child.wait()).expect("it ends");
+        end(child);
+        assert!(targets.exit_is_unheard(tid) && !targets.exit_is_due(tid));
+        assert!(!targets.note(&exit_of(tid)));
         assert!(targets.exit_is_due(tid));
-        assert!(targets.note(&exit()));
+        assert!(targets.note(&exit_of(tid)));
+        assert!(!targets.exit_is_unheard(tid));
     }
 
     #[test]
     fn an_exit_that_was_told_instead_says_nothing_of_the_next_owner() {
-        let (mut child, tid) = child();
-        let exit = || event(Kind::ProcessExit, tid, tid);
-        let mut targets = Targets::new(Observer::silent()).expect("epoll");
-        targets.add(tid);
-        for given_up_late in [false, true] {
-            assert!(targets.note(&exit()));
-            if given_up_late {
-                targets.told_ahead(tid);
-                assert!(targets.note(&fork_of(tid)));
-                targets.told_instead(tid);
-            } else {
-                targets.told_instead(tid);
-                assert!(!targets.exit_is_unheard(tid));
-                assert!(targets.note(&fork_of(tid)));
-            }
-        }
+        let (child, tid, mut targets) = watched();
+        assert!(targets.note(&exit_of(tid)));
+        targets.told_instead(tid);
         assert!(!targets.exit_is_unheard(tid));
-        assert!(targets.note(&exit()));
-        child.kill().and_then(|()| child.wait()).expect("it ends");
+        assert!(targets.note(&fork_of(tid)));
+        assert!(targets.note(&exit_of(tid)));
+        // Given up only after the birth.
+        targets.told_ahead(tid);
+        assert!(targets.note(&fork_of(tid)));
+        targets.told_instead(tid);
+        assert!(!targets.exit_is_unheard(tid));
+        assert!(targets.note(&exit_of(tid)));
+        end(child);
     }
 }
