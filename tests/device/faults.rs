@@ -1,4 +1,4 @@
-//! What may befall a daemon, and how it ends: see the table in README.md.
+//! What may befall a daemon, and how it ends: see docs/faults.md.
 
 use super::client::{Client, Signalled, build, event};
 use super::program::{Program, until};
