@@ -1,160 +1,37 @@
 //! The commands.
 
+mod exit;
+mod options;
 mod run;
 mod serve;
 mod signals;
 
 use std::error::Error;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
-use kmonitor::core::Options;
-use kmonitor::daemon::Config;
-use kmonitor::node::{Carrier, Ownership};
-use kmonitor::registry::Limits;
-use nix::unistd::{Group, User};
+use clap::Parser;
 
-/// Tells processes, by signal, when other processes fork, exec and exit: the 2004 kmonitor device
-/// from user space.
-#[derive(Parser)]
-#[command(name = "kmonitor", version)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
+use exit::Exit;
+use options::{Cli, Command};
 
-#[derive(Subcommand)]
-enum Command {
-    /// Put the device in place and serve it until SIGTERM or SIGINT
-    Serve(ServeOptions),
-    /// Serve the device for as long as PROGRAM runs, and exit with its status
-    ///
-    /// Exit status: PROGRAM's; 128 plus the signal's number if a signal ended it; 127 if PROGRAM was
-    /// not found, 126 if it cannot be run, 125 if the device cannot be served.
-    Run {
-        #[command(flatten)]
-        options: ServeOptions,
-        /// The program and its arguments
-        #[arg(trailing_var_arg = true, required = true, value_name = "PROGRAM")]
-        program: Vec<OsString>,
-    },
-}
-
-/// What both commands that serve take.
-#[derive(Args)]
-struct ServeOptions {
-    /// Where the device is
-    #[arg(long, value_name = "FILE", default_value = "/dev/kmonitor")]
-    path: PathBuf,
-    /// What carries the device: cuse (a character device), fuse (a mounted file), or auto (cuse where
-    /// the kernel has it)
-    #[arg(long, value_name = "CARRIER", default_value = "auto", value_parser = carrier)]
-    node: Carrier,
-    /// Permission bits of the device, in octal
-    #[arg(long, value_name = "MODE", default_value = "600", value_parser = mode)]
-    mode: u32,
-    /// Owner of the device, by name or number
-    #[arg(long, value_name = "USER", default_value = "0", value_parser = user)]
-    owner: u32,
-    /// Group of the device, by name or number
-    #[arg(long, value_name = "GROUP", default_value = "0", value_parser = group)]
-    group: u32,
-    /// Send THREAD_ABORT and PROCESS_ABORT, which the original declares and never sends, when a task
-    /// dies of a signal, before its exit event
-    #[arg(long)]
-    abort_events: bool,
-    /// Most registrations in all; more fail with ENOMEM
-    #[arg(long, value_name = "N", default_value_t = Limits::default().total)]
-    max_registrations: usize,
-    /// Most registrations of one monitor thread
-    #[arg(long, value_name = "N", default_value_t = Limits::default().per_monitor)]
-    max_per_monitor: usize,
-    /// Most open files on the device
-    #[arg(long, value_name = "N", default_value_t = Config::default().most_open)]
-    max_open: usize,
-    /// Most signals that wait for one monitor whose own queue is full; later ones are lost
-    #[arg(long, value_name = "N", default_value_t = Options::default().most_waiting)]
-    max_waiting: usize,
-    /// Size of the kernel's queue of events for us, in bytes; one takes 832. When it is full, events are lost
-    #[arg(long, value_name = "BYTES", default_value_t = Config::default().event_buffer, value_parser = buffer)]
-    event_buffer: usize,
-}
-
-impl ServeOptions {
-    fn config(self) -> Config {
-        Config {
-            path: self.path,
-            carrier: self.node,
-            ownership: Ownership { mode: self.mode, uid: self.owner, gid: self.group },
-            limits: Limits { total: self.max_registrations, per_monitor: self.max_per_monitor },
-            most_open: self.max_open,
-            event_buffer: self.event_buffer,
-            options: Options { abort_events: self.abort_events, most_waiting: self.max_waiting },
-        }
-    }
-}
-
-fn carrier(text: &str) -> Result<Carrier, String> {
-    match text {
-        "auto" => Ok(Carrier::Auto),
-        "cuse" => Ok(Carrier::Cuse),
-        "fuse" => Ok(Carrier::Fuse),
-        _ => Err("it is auto, cuse or fuse".to_owned()),
-    }
-}
-
-fn buffer(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(bytes @ 4096..=0x7fff_ffff) => Ok(bytes),
-        _ => Err("it is a number of bytes from 4096 to 2147483647".to_owned()),
-    }
-}
-
-fn mode(text: &str) -> Result<u32, String> {
-    match u32::from_str_radix(text, 8) {
-        Ok(mode) if mode <= 0o777 => Ok(mode),
-        _ => Err("permission bits are octal, from 0 to 777; for example 660".to_owned()),
-    }
-}
-
-fn user(text: &str) -> Result<u32, String> {
-    number_or(text, "user", || Ok(User::from_name(text)?.map(|user| user.uid.as_raw())))
-}
-
-fn group(text: &str) -> Result<u32, String> {
-    number_or(text, "group", || Ok(Group::from_name(text)?.map(|group| group.gid.as_raw())))
-}
-
-fn number_or(text: &str, what: &str, look_up: impl Fn() -> nix::Result<Option<u32>>) -> Result<u32, String> {
-    if let Ok(number) = text.parse() {
-        return Ok(number);
-    }
-    match look_up() {
-        Ok(Some(number)) => Ok(number),
-        Ok(None) => Err(format!("there is no {what} of that name")),
-        Err(errno) => Err(format!("cannot look the {what} up: {errno}")),
-    }
-}
-
-/// A command that failed: what to say, and the exit status.
+/// A command that failed: what to say, and how to end.
 pub struct Failure {
     error: Box<dyn Error>,
-    status: u8,
+    exit: Exit,
 }
 
 impl Failure {
-    fn new(status: u8, error: impl Into<Box<dyn Error>>) -> Failure {
-        Failure { error: error.into(), status }
+    fn new(exit: Exit, error: impl Into<Box<dyn Error>>) -> Failure {
+        Failure { error: error.into(), exit }
     }
 
     /// Says it.
     pub fn report(self) -> ExitCode {
         say(&self.error);
-        ExitCode::from(self.status)
+        self.exit.into()
     }
 }
 
@@ -165,9 +42,39 @@ fn say(line: impl Display) {
 
 /// Runs the command that the arguments name.
 pub fn main() -> Result<ExitCode, Failure> {
-    match Cli::parse().command {
-        Command::Serve(options) => serve::serve(&options.config()),
-        Command::Run { options, program } => run::run(&options.config(), &program),
+    let exit = match Cli::try_parse() {
+        Ok(Cli { command: Command::Serve(options), .. }) => serve::serve(&options.device.config()),
+        Ok(Cli { command: Command::Run(options), .. }) => {
+            run::run(&options.device.config(), &options.program)
+        }
+        Err(error) => usage(&error, std::env::args_os().skip(1)),
+    }?;
+    Ok(exit.into())
+}
+
+/// Prints the help or version that was asked for, or says in one sentence what is wrong with the arguments.
+fn usage(error: &clap::Error, arguments: impl Iterator<Item = OsString>) -> Result<Exit, Failure> {
+    let exit = usage_error(arguments);
+    if !error.use_stderr() {
+        // As with `say`: nobody may be there to read it.
+        let _ = error.print();
+        return Ok(Exit::Done);
+    }
+    let text = error.render().to_string();
+    let Some(text) = text.strip_prefix("error: ") else {
+        let _ = error.print();
+        return Ok(exit);
+    };
+    // Paragraphs with the usage follow.
+    let words: Vec<_> = text.split("\n\n").next().unwrap_or(text).split_whitespace().collect();
+    Err(Failure::new(exit, format!("{} (--help shows the usage)", words.join(" "))))
+}
+
+/// Wrong usage of a command whose small statuses are a program's must not look like one of those.
+fn usage_error(mut arguments: impl Iterator<Item = OsString>) -> Exit {
+    match arguments.next() {
+        Some(command) if command == OsStr::new("run") => Exit::OwnError,
+        _ => Exit::Error,
     }
 }
 
@@ -182,12 +89,15 @@ mod tests {
     }
 
     #[test]
-    fn modes_and_owners_are_checked_when_they_are_read() {
-        assert_eq!(mode("660"), Ok(0o660));
-        for bad in ["", "8", "1000", "-1", "rw"] {
-            assert!(mode(bad).is_err(), "{bad}");
+    fn every_help_fits_a_screen() {
+        let mut commands = vec![Cli::command()];
+        commands[0].build();
+        commands.extend(Cli::command().get_subcommands().cloned().collect::<Vec<_>>());
+        for mut command in commands {
+            let help = command.render_help().to_string();
+            assert!(help.lines().count() <= 24, "{} lines:\n{help}", help.lines().count());
+            let wide: Vec<_> = help.lines().filter(|line| line.chars().count() > 80).collect();
+            assert!(wide.is_empty(), "{wide:#?}");
         }
-        assert_eq!((user("root"), group("12")), (Ok(0), Ok(12)));
-        assert!(user("nobody-has-this-name").is_err());
     }
 }

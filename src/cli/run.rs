@@ -2,47 +2,43 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, ExitCode, ExitStatus};
+use std::process::{Child, Command, ExitStatus};
 
 use kmonitor::daemon::{Config, Daemon};
 use kmonitor::sys::spawn::with_signal_mask;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::exit::Exit;
 use super::signals::{News, Signals};
 use super::{Failure, say};
 
-/// The exit status when the device cannot be served, as env(1) and its like have it.
-const CANNOT_SERVE: u8 = 125;
-const CANNOT_EXECUTE: u8 = 126;
-const NOT_FOUND: u8 = 127;
-
-pub fn run(config: &Config, program: &[OsString]) -> Result<ExitCode, Failure> {
-    let cannot_serve = |errno: nix::Error| Failure::new(CANNOT_SERVE, errno);
+pub fn run(config: &Config, program: &[OsString]) -> Result<Exit, Failure> {
+    let cannot_serve = |errno: nix::Error| Failure::new(Exit::OwnError, errno);
     // A terminal sends SIGINT and SIGQUIT to the program too, whose choice it is what to do.
     let signals =
         Signals::block(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT])
             .map_err(cannot_serve)?;
-    let daemon = Daemon::start(config).map_err(|error| Failure::new(CANNOT_SERVE, error))?;
+    let daemon = Daemon::start(config).map_err(|error| Failure::new(Exit::OwnError, error))?;
     let mut child = start(program, &signals)?;
     daemon.raise_descriptor_limit();
     daemon.confine();
-    let status = wait(&mut child, &daemon, &signals).map_err(|error| Failure::new(CANNOT_SERVE, error))?;
+    let status = wait(&mut child, &daemon, &signals).map_err(|error| Failure::new(Exit::OwnError, error))?;
     if let Err(error) = daemon.stop() {
         say(error);
     }
-    Ok(exit_code(status))
+    Ok(Exit::Program(status))
 }
 
 fn start(program: &[OsString], signals: &Signals) -> Result<Child, Failure> {
     let (name, arguments) =
-        program.split_first().ok_or_else(|| Failure::new(NOT_FOUND, "no program is named"))?;
+        program.split_first().ok_or_else(|| Failure::new(Exit::NotFound, "no program is named"))?;
     let mut command = Command::new(name);
     with_signal_mask(command.args(arguments), signals.mask_before());
     command.spawn().map_err(|error| {
-        let status = if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { CANNOT_EXECUTE };
-        Failure::new(status, format!("cannot run {}: {error}", name.display()))
+        let not_found = error.kind() == io::ErrorKind::NotFound;
+        let exit = if not_found { Exit::NotFound } else { Exit::CannotExecute };
+        Failure::new(exit, format!("cannot run {}: {error}", name.display()))
     })
 }
 
@@ -64,9 +60,4 @@ fn wait(child: &mut Child, daemon: &Daemon, signals: &Signals) -> io::Result<Exi
             }
         }
     }
-}
-
-fn exit_code(status: ExitStatus) -> ExitCode {
-    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
-    ExitCode::from(code as u8)
 }

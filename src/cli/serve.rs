@@ -1,30 +1,60 @@
 //! `kmonitor serve`
 
 use std::io::{self, Write};
-use std::process::ExitCode;
 
-use kmonitor::daemon::{Config, Daemon};
+use kmonitor::core::Options;
+use kmonitor::daemon::{Config, Daemon, StartError};
+use kmonitor::node::{Ownership, PlaceError};
+use kmonitor::registry::Limits;
 use nix::sys::signal::Signal;
 use sd_notify::NotifyState;
 
+use super::exit::Exit;
+use super::options::DeviceOptions;
 use super::signals::{News, Signals};
 use super::{Failure, say};
 
-pub fn serve(config: &Config) -> Result<ExitCode, Failure> {
+impl DeviceOptions {
+    /// What the options ask of the daemon.
+    pub fn config(self) -> Config {
+        Config {
+            path: self.path,
+            carrier: self.node,
+            ownership: Ownership { mode: self.mode, uid: self.owner, gid: self.group },
+            limits: Limits { total: self.max_registrations, per_monitor: self.max_per_monitor },
+            most_open: self.max_open,
+            event_buffer: self.event_buffer,
+            options: Options { abort_events: self.abort_events, most_waiting: self.max_waiting },
+        }
+    }
+}
+
+pub fn serve(config: &Config) -> Result<Exit, Failure> {
     let signals = Signals::block(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1])
-        .map_err(|errno| Failure::new(1, errno))?;
-    let daemon = Daemon::start(config).map_err(|error| Failure::new(1, error))?;
+        .map_err(|errno| Failure::new(Exit::Error, errno))?;
+    let daemon = Daemon::start(config).map_err(|error| Failure::new(start_exit(&error), error))?;
     daemon.raise_descriptor_limit();
     daemon.confine();
     say(format_args!("the device is {}", daemon.carrier()));
     // As with `say`: nobody may be there to read it.
     let _ = writeln!(io::stdout(), "kmonitor: ready: {}", config.path.display());
     let _ = sd_notify::notify(&[NotifyState::Ready]);
-    let next = || signals.wait(Some(daemon.ended())).map_err(|errno| Failure::new(1, errno));
+    let next = || signals.wait(Some(daemon.ended())).map_err(|errno| Failure::new(Exit::Error, errno));
     while let News::Signal(Signal::SIGUSR1) = next()? {
         daemon.say_counters();
     }
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
-    daemon.stop().map_err(|error| Failure::new(1, error))?;
-    Ok(ExitCode::SUCCESS)
+    daemon.stop().map_err(|error| Failure::new(Exit::Error, error))?;
+    Ok(Exit::Done)
+}
+
+/// What a daemon that does not start exits with.
+fn start_exit(error: &StartError) -> Exit {
+    match error {
+        StartError::NotRoot | StartError::Source(_) => Exit::Unavailable,
+        StartError::Place(
+            PlaceError::NoFuse | PlaceError::NoCuse(_) | PlaceError::NoDevice(_) | PlaceError::Mount { .. },
+        ) => Exit::Unavailable,
+        StartError::Place(_) | StartError::Resources(_) => Exit::Error,
+    }
 }

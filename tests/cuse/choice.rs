@@ -39,7 +39,7 @@ node: regular empty file 600 root:root
 node: a mount
 daemon: status 0
 daemon: kmonitor: the device is a FUSE mount, since the kernel has no CUSE
-daemon: status 1
+daemon: status 2
 daemon: kmonitor: the kernel offers no CUSE (/dev/cuse...): load it with `modprobe cuse`, ...CONFIG_CUSE, or use --node fuse
 node: none",
 };
@@ -61,7 +61,7 @@ node: regular empty file 600 root:root
 node: a mount
 daemon: status 0
 daemon: kmonitor: the device is a FUSE mount, since the kernel has no CUSE
-daemon: status 1
+daemon: status 2
 daemon: kmonitor: the kernel offers no CUSE (/dev/cuse...): load it with `modprobe cuse`, ...CONFIG_CUSE, or use --node fuse
 node: none",
 };

@@ -18,7 +18,7 @@ fn refused_in_namespace(options: &[&str], parts: &[&str]) {
     let place = Place::new();
     let mut command = Command::new("unshare");
     command.args(options).arg(KMONITOR).args(["serve", "--path", place.text()]);
-    finish(&mut command).gave_up(1, parts);
+    finish(&mut command).gave_up(2, parts);
     place.assert_clean();
 }
 
@@ -30,7 +30,7 @@ fn a_user_who_is_not_root_is_told_to_become_root() {
     finish(Command::new("install").args(["-m", "755", KMONITOR]).arg(&copy)).well();
     let directory = copy.parent().expect("it has one");
     chown(directory, Some(Uid::from_raw(65534)), None).expect("chown");
-    for (command, status) in [("serve", 1), ("run", 125)] {
+    for (command, status) in [("serve", 2), ("run", 125)] {
         let mut kmonitor = Command::new(&copy);
         kmonitor.args([command, "--path", place.text()]).uid(65534).gid(65534);
         if command == "run" {
@@ -46,7 +46,7 @@ fn without_fuse_the_user_is_told_how_to_get_it() {
     let place = Place::new();
     let mut command = Command::new("unshare");
     command.args(["-m", "sh", "-c", "mount -t tmpfs none /dev && exec \"$0\" serve --path \"$1\"", KMONITOR]);
-    finish(command.arg(place.path())).gave_up(1, &["/dev/fuse", "modprobe fuse", "--device /dev/fuse"]);
+    finish(command.arg(place.path())).gave_up(2, &["/dev/fuse", "modprobe fuse", "--device /dev/fuse"]);
     place.assert_clean();
 }
 
@@ -85,7 +85,7 @@ fn without_connector(command: &mut Command) -> &mut Command {
 fn without_a_proc_connector_the_user_is_told_which_kernel_has_one() {
     let place = Place::new();
     let parts = ["no proc connector", "CONFIG_CONNECTOR=y", "CONFIG_PROC_EVENTS=y"];
-    finish(without_connector(&mut place.serve_command(&[]))).gave_up(1, &parts);
+    finish(without_connector(&mut place.serve_command(&[]))).gave_up(2, &parts);
     place.assert_clean();
     finish(without_connector(&mut place.run_command(&[], &["true"]))).gave_up(125, &parts);
     place.assert_clean();
