@@ -93,6 +93,15 @@ impl Command {
             signal: i32::from_ne_bytes([s0, s1, s2, s3]),
         }
     }
+
+    /// The argument, as a client hands it over.
+    pub fn to_bytes(self) -> [u8; COMMAND_SIZE] {
+        let mut bytes = [0; COMMAND_SIZE];
+        for (part, value) in bytes.chunks_exact_mut(4).zip([self.pid, self.events.0, self.signal]) {
+            part.copy_from_slice(&value.to_ne_bytes());
+        }
+        bytes
+    }
 }
 
 #[cfg(test)]
@@ -115,5 +124,6 @@ mod tests {
         assert_eq!(command.pid, -7);
         assert_eq!(command.events, EventMask::PROCESS_FORK | EventMask::PROCESS_EXIT);
         assert_eq!(command.signal, 34);
+        assert_eq!(command.to_bytes(), bytes);
     }
 }

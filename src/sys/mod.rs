@@ -4,9 +4,12 @@
 
 pub mod bpf;
 pub mod clock;
+pub mod ioctl;
 pub mod netlink;
 pub mod pidfd;
 pub mod priority;
 pub mod procfs;
+pub mod real_time_signal;
 pub mod spawn;
+pub mod statx;
 pub mod thread_name;

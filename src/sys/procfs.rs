@@ -1,11 +1,10 @@
 //! The few facts of `/proc/TID/` that no system call gives.
 
-use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::mem::MaybeUninit;
+use std::path::Path;
 
-use nix::errno::Errno;
+use super::statx;
 
 /// From `/proc/TID/status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,21 +54,13 @@ fn parse_status(text: &[u8]) -> Option<TaskStatus> {
 
 /// The file that a task executes: device and inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Program(u32, u32, u64);
+pub struct Program((u32, u32), u64);
 
-/// `statx(2)` of `/proc/TID/exe`, without asking the file's file system, which might never answer. `None`
+/// The file behind `/proc/TID/exe`, without asking its file system, which might never answer. `None`
 /// for a kernel thread, a zombie, or a task that is gone.
 pub fn program(tid: i32) -> Option<Program> {
-    let path = CString::new(format!("/proc/{tid}/exe")).ok()?;
-    let mut found = MaybeUninit::<libc::statx>::zeroed();
-    let flags = libc::AT_STATX_DONT_SYNC;
-    // SAFETY: the path ends with a zero, and the kernel writes one struct statx.
-    let result =
-        unsafe { libc::statx(libc::AT_FDCWD, path.as_ptr(), flags, libc::STATX_INO, found.as_mut_ptr()) };
-    Errno::result(result).ok()?;
-    // SAFETY: zeros are a valid struct statx, and so is what the kernel wrote.
-    let found = unsafe { found.assume_init() };
-    Some(Program(found.stx_dev_major, found.stx_dev_minor, found.stx_ino))
+    let found = statx::cached(Path::new(&format!("/proc/{tid}/exe")), 0).ok()?;
+    Some(Program(found.device, found.inode))
 }
 
 /// How a task stands with the scheduler.
