@@ -12,7 +12,7 @@ use super::Ownership;
 use super::place::{PlaceError, io_error};
 
 /// The first of the two ranges of major numbers that the kernel gives out by itself.
-const FIRST_DYNAMIC_MAJOR: u64 = 234;
+pub(super) const FIRST_DYNAMIC_MAJOR: u64 = 234;
 
 /// How long udev may take to apply its own rules to a new device.
 const UDEV: Duration = Duration::from_secs(10);
@@ -111,7 +111,7 @@ impl DeviceNode {
 }
 
 /// The number of the CUSE device of this name, as sysfs has it.
-fn device_number(name: &str) -> Option<u64> {
+pub(super) fn device_number(name: &str) -> Option<u64> {
     let text = fs::read_to_string(format!("/sys/class/cuse/{name}/dev")).ok()?;
     let (major, minor) = text.trim().split_once(':')?;
     Some(nix::sys::stat::makedev(major.parse().ok()?, minor.parse().ok()?))

@@ -17,12 +17,14 @@ mod channel;
 mod cuse;
 mod device_node;
 mod fuse;
+mod inspect;
 mod mount_point;
 mod place;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod properties;
 mod wire;
 
+pub use inspect::{Found, Transport, inspect};
 pub use place::{Carrier, Place, PlaceError, Served, serve};
 
 use std::os::fd::BorrowedFd;

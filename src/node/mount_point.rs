@@ -102,7 +102,7 @@ impl Drop for MountPoint {
     }
 }
 
-fn absolute(path: &Path) -> Result<PathBuf, PlaceError> {
+pub(super) fn absolute(path: &Path) -> Result<PathBuf, PlaceError> {
     let name =
         path.file_name().ok_or_else(|| PlaceError::NotOurs { path: path.to_owned(), what: "a directory" })?;
     let parent = match path.parent() {
@@ -114,13 +114,13 @@ fn absolute(path: &Path) -> Result<PathBuf, PlaceError> {
 }
 
 /// The mount that covers the path, if any.
-fn topmost(path: &Path) -> Result<Option<Mount>, PlaceError> {
+pub(super) fn topmost(path: &Path) -> Result<Option<Mount>, PlaceError> {
     let mounts = procfs::mounts().map_err(io_error("look for mounts on", path))?;
     Ok(mounts.into_iter().rfind(|mount| mount.mount_point == path.as_os_str().as_bytes()))
 }
 
 /// True for a mount that a kmonitor made, this one or another.
-fn is_ours(mount: &Mount) -> bool {
+pub(super) fn is_ours(mount: &Mount) -> bool {
     (mount.fs_type.as_str(), mount.source.as_str()) == ("fuse", MOUNT_SOURCE)
 }
 
@@ -202,7 +202,7 @@ fn open_or_create(path: &Path) -> Result<(File, bool), PlaceError> {
 }
 
 /// An empty file was prepared by somebody and stays; one with our marker was left by a crash.
-fn examine(path: &Path) -> io::Result<Option<(File, bool)>> {
+pub(super) fn examine(path: &Path) -> io::Result<Option<(File, bool)>> {
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
     let mut content = Vec::new();
     (&file).take(MARKER.len() as u64 + 1).read_to_end(&mut content)?;

@@ -12,7 +12,7 @@ use super::fuse::{FuseNode, Unmounter};
 use super::mount_point::MountPoint;
 use super::{Node, Ownership};
 
-const FUSE_DEVICE: &str = "/dev/fuse";
+pub(super) const FUSE_DEVICE: &str = "/dev/fuse";
 
 /// What carries the node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -156,7 +156,7 @@ pub fn serve(path: &Path, ownership: Ownership, carrier: Carrier) -> Result<Serv
 }
 
 /// The name of the device whose node would be at this path.
-fn name_in_dev(path: &Path) -> Option<&str> {
+pub(super) fn name_in_dev(path: &Path) -> Option<&str> {
     (path.parent() == Some(Path::new("/dev"))).then(|| path.file_name()?.to_str())?
 }
 
