@@ -92,7 +92,7 @@ impl ProcConnector {
     /// Finds out, by doing it once, whether the kernel sends us events at all and whether it copes
     /// with filters. Returns false if filters cannot be used.
     pub fn check(&mut self) -> Result<bool, SourceError> {
-        self.subscribe()?;
+        self.subscribe(MEND)?;
         // A name change that our filter drops must not silence the next one.
         self.filter(|_, socket| socket.attach_filter(&mut filter::everything(false)))?;
         let _ = thread_name::repeat();
@@ -107,7 +107,17 @@ impl ProcConnector {
         Ok(filters)
     }
 
-    fn subscribe(&mut self) -> Result<(), SourceError> {
+    /// Finds out, by doing it once, whether the kernel sends us events, and repairs nothing.
+    /// [`SourceError::Ignored`] may mean what [`SourceError::Deaf`] does: a count of listeners that is
+    /// far too low gets no answer either.
+    pub fn try_out(&mut self) -> Result<(), SourceError> {
+        self.subscribe(Duration::ZERO)?;
+        self.unsubscribe();
+        Ok(())
+    }
+
+    /// Subscribes. If nothing comes, mends the count of listeners for so long.
+    fn subscribe(&mut self, mend: Duration) -> Result<(), SourceError> {
         self.own = Tid(gettid().as_raw());
         let socket = ConnectorSocket::open().map_err(|errno| match errno {
             Errno::EPROTONOSUPPORT | Errno::EAFNOSUPPORT => SourceError::NoConnector,
@@ -128,7 +138,7 @@ impl ProcConnector {
                 errno => SourceError::Io { action: "bind", errno },
             })
         });
-        let result = result.and_then(|()| self.listen());
+        let result = result.and_then(|()| self.listen(mend));
         if result.is_err() {
             self.unsubscribe();
         }
@@ -137,7 +147,7 @@ impl ProcConnector {
 
     /// Subscribes. The bare operation, which every kernel takes; with an event mask (6.6 and later) the
     /// kernel would not answer, and our filter does more.
-    fn listen(&mut self) -> Result<(), SourceError> {
+    fn listen(&mut self, mend: Duration) -> Result<(), SourceError> {
         let answer = self.request(LISTEN)?;
         if let Some(errno) = answer.filter(|errno| *errno != 0) {
             return Err(SourceError::Refused(Errno::from_raw(errno as i32)));
@@ -145,7 +155,7 @@ impl ProcConnector {
         if answer.is_some() && self.heard_of_ourselves(ANSWER)? {
             return Ok(());
         }
-        match self.mend(MEND) {
+        match self.mend(mend) {
             // A namespace in which requests are ignored looks like a count that is far too low.
             Err(SourceError::Deaf(_)) if answer.is_none() => Err(SourceError::Ignored),
             result => result,
@@ -354,7 +364,7 @@ impl Source for ProcConnector {
 
     fn commit(&mut self) -> Result<(), SourceError> {
         self.unused_since = None;
-        if self.socket.is_none() { self.subscribe() } else { self.filter(Sieve::widen) }
+        if self.socket.is_none() { self.subscribe(MEND) } else { self.filter(Sieve::widen) }
     }
 
     fn idle(&mut self) -> Option<Duration> {
