@@ -9,6 +9,7 @@ pub mod closing;
 pub mod confine;
 pub mod core;
 pub mod daemon;
+pub mod doctor;
 pub mod driver;
 pub mod event;
 pub mod ids;
