@@ -1,5 +1,7 @@
 //! The commands.
 
+mod color;
+mod doctor;
 mod exit;
 mod options;
 mod run;
@@ -47,6 +49,7 @@ pub fn main() -> Result<ExitCode, Failure> {
         Ok(Cli { command: Command::Run(options), .. }) => {
             run::run(&options.device.config(), &options.program)
         }
+        Ok(Cli { command: Command::Doctor(options), .. }) => doctor::doctor(&options),
         Err(error) => usage(&error, std::env::args_os().skip(1)),
     }?;
     Ok(exit.into())

@@ -5,10 +5,12 @@
 //! The first paragraph of each comment is what `--help` shows, which fits a screen of 24 lines of 80
 //! columns. The others are for the manual pages.
 
+mod doctor;
 mod serve;
 
 use clap::{ArgAction, Parser, Subcommand};
 
+pub use doctor::DoctorOptions;
 pub use serve::{DeviceOptions, RunOptions, ServeOptions};
 
 /// Tells when other processes fork, execute programs and exit
@@ -38,4 +40,5 @@ pub struct Cli {
 pub enum Command {
     Serve(ServeOptions),
     Run(RunOptions),
+    Doctor(DoctorOptions),
 }
