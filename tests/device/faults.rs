@@ -1,7 +1,7 @@
 //! What may befall a daemon, and how it ends: see docs/faults.md.
 
 use super::client::{Client, Signalled, build, event};
-use super::program::{Program, until};
+use super::program::{Program, finish, until};
 use super::served::{KMONITOR, Place, Served};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
@@ -194,6 +194,17 @@ fn a_hidden_proc_makes_no_difference() {
     assert_eq!(client.take(1), [Signalled::of(target.id(), 61234, event::PROCESS_EXIT)]);
     client.program.hang_up();
     assert!(client.program.end().success());
+}
+
+#[test]
+fn in_a_time_namespace_each_exit_is_signalled_once() {
+    let place = Place::new();
+    let mut command = Command::new("unshare");
+    command.args(["-T", "--monotonic", "1000000", KMONITOR, "run", "--path", place.text(), "--"]);
+    command.arg(build("race")).args([place.text(), "deregister", "before", "exit", "1000"]);
+    let ended = finish(&mut command);
+    assert!(ended.status.success(), "{ended:?}");
+    place.assert_clean();
 }
 
 #[test]
