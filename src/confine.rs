@@ -29,9 +29,6 @@ pub const CORE: [Capability; 4] =
 pub const MAIN: [Capability; 3] =
     [Capability::CAP_SYS_ADMIN, Capability::CAP_DAC_OVERRIDE, Capability::CAP_KILL];
 
-/// The thread that looks whether a client's memory can be read.
-pub const LOOKER: [Capability; 1] = [Capability::CAP_SYS_PTRACE];
-
 /// The log.
 pub const NOTHING: [Capability; 0] = [];
 
@@ -162,7 +159,6 @@ const CALLS: &[i64] = &[
     libc::SYS_pidfd_send_signal,
     libc::SYS_kill,
     libc::SYS_tgkill,
-    libc::SYS_process_vm_readv,
     // Ourselves.
     libc::SYS_getpid,
     libc::SYS_gettid,

@@ -4,22 +4,16 @@
 //! that can be drained and a raw ioctl argument, which fuser's trait hides.
 
 use std::io;
-use std::io::IoSliceMut;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
 use fuser::{
     Config, Filesystem, InitFlags, KernelConfig, MountOption, Session, SessionACL, SessionUnmounter,
 };
 use nix::errno::Errno;
-use nix::sys::uio::{RemoteIoVec, process_vm_readv};
-use nix::unistd::Pid;
 use zerocopy::IntoBytes;
 
-use crate::abi::COMMAND_SIZE;
-use crate::confine;
 use crate::ids::{HandleId, Tid};
 
 use super::channel::{self, Channel, Taken};
@@ -35,20 +29,8 @@ const MAX_WRITE: u32 = 4096;
 /// The kernel may keep the attributes: only chmod, chown and utimes change them, and it sees those.
 const ATTR_VALID_SECONDS: u64 = 3600;
 
-/// Unknown ioctls that wait for a look at their pointer; more are refused without one.
-const MOST_UNKNOWN: usize = 64;
-
 /// The root's inode number.
 const ROOT: u64 = 1;
-
-/// `FS_IOC_GETFLAGS`, `_SETFLAGS`, `_FSGETXATTR` and `_FSSETXATTR` come from the kernel itself, with
-/// no pointer to read from and on an open and release of their own.
-const FILE_ATTRIBUTE_COMMANDS: [u32; 4] = [
-    nix::request_code_read!(b'f', 1, size_of::<libc::c_long>()) as u32,
-    nix::request_code_write!(b'f', 2, size_of::<libc::c_long>()) as u32,
-    nix::request_code_read!(b'X', 31, 28) as u32,
-    nix::request_code_write!(b'X', 32, 28) as u32,
-];
 
 /// What fuser does for us ends with the INIT negotiation.
 struct Negotiation;
@@ -68,7 +50,6 @@ impl Filesystem for Negotiation {
 pub struct FuseNode {
     channel: Channel<Session<Negotiation>>,
     attr: Attr,
-    unknown_ioctls: Sender<UnknownIoctl>,
 }
 
 impl FuseNode {
@@ -104,10 +85,7 @@ impl FuseNode {
             ..Attr::default()
         };
         let channel = Channel::new(session, wire::FOPEN_DIRECT_IO | wire::FOPEN_NONSEEKABLE)?;
-        let device = channel.poll_fd().try_clone_to_owned()?;
-        let (unknown_ioctls, receiver) = bounded(MOST_UNKNOWN);
-        confine::spawn("kmonitor-ioctl", &confine::LOOKER, move || answer_unknown(device, &receiver))?;
-        Ok(FuseNode { channel, attr, unknown_ioctls })
+        Ok(FuseNode { channel, attr })
     }
 
     /// What takes the mount away; the node itself goes to the core thread.
@@ -128,13 +106,7 @@ impl Unmounter {
 }
 
 /// One frame: a request for the reader, or `None` if it needs none. An error is its answer.
-pub(super) fn take(
-    device: &impl AsFd,
-    attr: &mut Attr,
-    unknown_ioctls: &Sender<UnknownIoctl>,
-    header: &InHeader,
-    body: &[u8],
-) -> Taken {
+pub(super) fn take(device: &impl AsFd, attr: &mut Attr, header: &InHeader, body: &[u8]) -> Taken {
     let unique = header.unique;
     let ticket = channel::ticket(header);
     match header.opcode {
@@ -150,14 +122,9 @@ pub(super) fn take(
         op::IOCTL => {
             let (ioctl, data) = wire::argument::<IoctlIn>(body).ok_or(Errno::EIO)?;
             let caller = channel::caller(header)?;
-            let Some(argument) = data.first_chunk().copied() else {
-                let unknown = UnknownIoctl { unique, caller: caller.tid, pointer: ioctl.arg };
-                let can_look = !FILE_ATTRIBUTE_COMMANDS.contains(&ioctl.cmd);
-                return match can_look.then(|| unknown_ioctls.try_send(unknown)) {
-                    Some(Ok(())) => Ok(None),
-                    _ => Err(Errno::EINVAL),
-                };
-            };
+            // Where the number does not have the kernel fetch the argument, it is none of the device's two. The
+            // caller's memory is not looked at: the caller chooses who serves it, and that may be nobody.
+            let argument = data.first_chunk().copied().ok_or(Errno::EINVAL)?;
             return Ok(Some(Request::Ioctl {
                 ticket,
                 handle: HandleId(ioctl.fh),
@@ -225,38 +192,14 @@ fn change_attr(attr: &mut Attr, change: &SetattrIn) -> Result<(), Errno> {
     Ok(())
 }
 
-/// An ioctl whose number does not have the kernel fetch the argument. It is none of the device's two.
-pub(super) struct UnknownIoctl {
-    pub(super) unique: u64,
-    caller: Tid,
-    pointer: u64,
-}
-
-/// Answers such ioctls: EFAULT if the 12 bytes at the pointer cannot be read, whatever the command says
-/// about its own size and direction (fact 9), else EINVAL. On a thread of its own, since the caller
-/// chooses what serves that memory, and it may be nobody.
-fn answer_unknown(device: impl AsFd, ioctls: &Receiver<UnknownIoctl>) {
-    for ioctl in ioctls {
-        let mut bytes = [0; COMMAND_SIZE];
-        let remote = [RemoteIoVec { base: ioctl.pointer as usize, len: COMMAND_SIZE }];
-        let local = &mut [IoSliceMut::new(&mut bytes)];
-        let errno = match process_vm_readv(Pid::from_raw(ioctl.caller.0), local, &remote) {
-            // Where we may not look, the pointer is taken for a good one.
-            Ok(COMMAND_SIZE) | Err(Errno::EPERM) => Errno::EINVAL,
-            Ok(_) | Err(_) => Errno::EFAULT,
-        };
-        wire::reply(&device, ioctl.unique, Err(errno));
-    }
-}
-
 impl Node for FuseNode {
     fn poll_fd(&self) -> BorrowedFd<'_> {
         self.channel.poll_fd()
     }
 
     fn next(&mut self) -> Result<Option<Request>, NodeGone> {
-        let (attr, unknown) = (&mut self.attr, &self.unknown_ioctls);
-        self.channel.next(|device, header, body| take(device, attr, unknown, header, body))
+        let attr = &mut self.attr;
+        self.channel.next(|device, header, body| take(device, attr, header, body))
     }
 
     fn answer(&mut self, ticket: Ticket, answer: Answer) {

@@ -7,6 +7,7 @@ mod deafness;
 mod environment;
 pub mod examples;
 mod faults;
+mod hostile;
 mod lifecycle;
 mod losses;
 mod mail;
