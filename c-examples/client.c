@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
+#define _GNU_SOURCE
 #include "client.h"
 
 #include <err.h>
@@ -8,10 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
-
-/* PF_EXITING in the flags of /proc/PID/stat: set before the exit event, unlike the state Z. */
-#define FLAG_EXITING 0x4
 
 const struct timespec NO_WAIT = { 0, 0 };
 
@@ -78,29 +78,68 @@ const char *event_name(int event)
 	}
 }
 
-int task_is_ending(pid_t tid)
+/* The state letter in /proc, or 0 where it shows no such task. */
+static char state_letter(pid_t tid)
 {
 	char path[32], line[512], state;
-	unsigned flags;
 	const char *name_end;
 	size_t length;
 	FILE *stat;
 
-	/* Where /proc hides the processes of others, kill() still tells who exists. */
-	if (kill(tid, 0) == -1 && errno == ESRCH)
-		return 1;
 	snprintf(path, sizeof path, "/proc/%d/stat", (int)tid);
 	stat = fopen(path, "re");
 	if (!stat)
-		return kill(tid, 0) == -1 && errno == ESRCH;
+		return 0;
 	length = fread(line, 1, sizeof line - 1, stat);
 	fclose(stat);
 	line[length] = '\0';
 	/* The command name stands in parentheses and may contain any character. */
 	name_end = strrchr(line, ')');
-	if (!name_end || sscanf(name_end + 1, " %c %*d %*d %*d %*d %*d %u", &state, &flags) != 2)
-		return 1;
-	return state == 'Z' || state == 'X' || (flags & FLAG_EXITING) != 0;
+	return name_end && sscanf(name_end + 1, " %c", &state) == 1 ? state : 0;
+}
+
+enum task_state state_of(pid_t tid)
+{
+	int pidfd = open_pidfd(tid), process_ended;
+	char state;
+
+	if (pidfd == -1 && kill(tid, 0) == -1 && errno == ESRCH)
+		return TASK_HAS_ENDED;
+	if (pidfd != -1) {
+		process_ended = is_readable(pidfd);
+		close(pidfd);
+		if (process_ended)
+			return TASK_HAS_ENDED;
+	}
+	state = state_letter(tid);
+	if (state)
+		return state == 'Z' || state == 'X' ? TASK_HAS_ENDED : TASK_RUNS;
+	/* It has just gone, or it is hidden; of a thread, kill() has told all. */
+	if (kill(tid, 0) == -1 && errno == ESRCH)
+		return TASK_HAS_ENDED;
+	return pidfd == -1 ? TASK_RUNS : TASK_IS_HIDDEN;
+}
+
+int open_pidfd(pid_t pid)
+{
+	return syscall(SYS_pidfd_open, pid, 0);
+}
+
+pid_t process_of(pid_t tid)
+{
+	char path[32], line[256];
+	int tgid = 0;
+	FILE *status;
+
+	snprintf(path, sizeof path, "/proc/%d/status", (int)tid);
+	status = fopen(path, "re");
+	if (!status)
+		return 0;
+	while (fgets(line, sizeof line, status))
+		if (sscanf(line, "Tgid: %d", &tgid) == 1)
+			break;
+	fclose(status);
+	return tgid;
 }
 
 void raise_signal_limit(void)
@@ -195,4 +234,43 @@ int take_signal(const sigset_t *signals, siginfo_t *info, const struct timespec 
 		if (errno != EINTR)
 			err(EXIT_TROUBLE, "cannot wait for signals");
 	}
+}
+
+int open_signals(const sigset_t *signals)
+{
+	int descriptor = signalfd(-1, signals, SFD_CLOEXEC);
+
+	if (descriptor == -1)
+		err(EXIT_TROUBLE, "cannot make a descriptor for signals");
+	return descriptor;
+}
+
+int wait_readable(struct pollfd *descriptors, int count, const struct timespec *deadline)
+{
+	for (;;) {
+		struct timespec left;
+		int ready;
+
+		if (deadline)
+			left = time_until(deadline);
+		ready = ppoll(descriptors, count, deadline ? &left : NULL, NULL);
+		if (ready >= 0)
+			return ready;
+		if (errno != EINTR)
+			err(EXIT_TROUBLE, "cannot wait");
+	}
+}
+
+int is_readable(int descriptor)
+{
+	struct pollfd readable = { .fd = descriptor, .events = POLLIN };
+
+	return wait_readable(&readable, 1, &NO_WAIT);
+}
+
+int finish_output(int status)
+{
+	if (ferror(stdout) || fflush(stdout) == EOF)
+		err(EXIT_TROUBLE, "cannot write to standard output");
+	return status;
 }

@@ -5,6 +5,7 @@
 #ifndef CLIENT_H
 #define CLIENT_H
 
+#include <poll.h>
 #include <signal.h>
 #include <sys/types.h>
 #include <time.h>
@@ -36,11 +37,26 @@ int deregister_target(int device, pid_t target, int events);
 /* The name of one event bit, or "unknown". */
 const char *event_name(int event);
 
+enum task_state {
+	TASK_RUNS,
+	TASK_HAS_ENDED,	/* a process also when only its main thread has */
+	TASK_IS_HIDDEN,	/* its process runs, and /proc does not show whether its main thread does */
+};
+
 /*
- * Whether the task has ended or begun to: its exit event may have gone by
- * already. REGISTER accepts any number, so a client asks this after it.
+ * REGISTER accepts any number, so a client asks this after it. A task that has
+ * only begun to exit still runs: its exit event is yet to come.
  */
-int task_is_ending(pid_t tid);
+enum task_state state_of(pid_t tid);
+
+/*
+ * A descriptor that becomes readable when the whole process has ended, or -1
+ * with errno set: ESRCH where there is no such task, otherwise it is a thread.
+ */
+int open_pidfd(pid_t pid);
+
+/* The id of the process that the thread belongs to; 0 where it is gone, or /proc hides it. */
+pid_t process_of(pid_t tid);
 
 /* Signals beyond RLIMIT_SIGPENDING are lost: take all that we may have. */
 void raise_signal_limit(void);
@@ -61,5 +77,16 @@ extern const struct timespec NO_WAIT;
  * passes first; no deadline (NULL) waits without end.
  */
 int take_signal(const sigset_t *signals, siginfo_t *info, const struct timespec *deadline);
+
+/* A descriptor that is readable while one of the blocked signals is pending. */
+int open_signals(const sigset_t *signals);
+
+/* Waits until a descriptor is readable; false when the deadline passes first. */
+int wait_readable(struct pollfd *descriptors, int count, const struct timespec *deadline);
+
+int is_readable(int descriptor);
+
+/* The exit status; EXIT_TROUBLE, said, if what was printed could not be written. */
+int finish_output(int status);
 
 #endif

@@ -39,8 +39,9 @@ static const char help[] =
 	"     abort, thread-abort      only from services that send them\n"
 	"  adopt pid=PID            a process or thread whose creation was not reported:\n"
 	"                           it was found in /proc and is followed from here on\n"
-	"  missed pid=PID           it had begun to exit before it could be registered;\n"
-	"                           what it did, and what it left behind, is unknown\n"
+	"  missed pid=PID           it had ended before it could be registered, or a thread\n"
+	"                           had gone on as its process by an exec; what it did, and\n"
+	"                           what it left behind, is unknown\n"
 	"  summary end=WHY events=N thread-create=N thread-abort=N thread-exit=N fork=N\n"
 	"     abort=N exec=N exit=N adopted=N missed=N following=N\n"
 	"                           one line, the last. WHY is done, events (-n), time\n"
@@ -48,7 +49,8 @@ static const char help[] =
 	"\n"
 	"What a child does before its parent's fork has been read and answered by a\n"
 	"registration is not reported: that is inherent in the interface. COMMAND goes on\n"
-	"when monitor_pid ends first; its standard output is monitor_pid's.\n"
+	"when monitor_pid ends first; its standard output is monitor_pid's. Processes\n"
+	"that /proc hides (hidepid=) are followed only as far as events name them.\n"
 	"\n"
 	"Exit status: 0 all have exited, or EVENTS were printed; 1 the time is over;\n"
 	"2 wrong usage; 3 the device or the system refused, or there is no such process;\n"
@@ -174,7 +176,7 @@ static void handle_event(const siginfo_t *info)
 		follow_new(subject, process_of(subject));
 		break;
 	case KMONITOR_PROCESS_EXEC:
-		end_other_threads(subject);
+		begin_program(subject);
 		break;
 	case KMONITOR_PROCESS_EXIT:
 	case KMONITOR_THREAD_EXIT:
@@ -184,18 +186,30 @@ static void handle_event(const siginfo_t *info)
 	}
 }
 
-/* No signal is pending: what has not been reported by now will not be. */
-static void settle(void)
+/*
+ * No signal is pending: what has not been reported by now will not be. Returns
+ * false if there is one after all.
+ */
+static int settle(void)
 {
 	int i = 0;
 
 	while (i < task_count) {
 		struct task *task = &tasks[i];
 
-		if (task->ending) {
+		if (task->found_ended) {
 			printf("missed pid=%d\n", (int)task->tid);
 			missed++;
 			task->unannounced = 0;
+			end_task(task->tid);
+			i = 0;
+		} else if (task->pidfd != -1 && is_readable(task->pidfd)) {
+			/* It may have executed a program before. */
+			if (!task->flushed) {
+				flush_events(task);
+				task->flushed = 1;
+				return 0;
+			}
 			end_task(task->tid);
 			i = 0;
 		} else {
@@ -204,6 +218,23 @@ static void settle(void)
 			i++;
 		}
 	}
+	return 1;
+}
+
+/* Waits for signals, and for the ends of processes whose main threads are gone. */
+static void wait_for_news(int pending_signals, const struct timespec *deadline)
+{
+	struct pollfd *news = calloc(1 + task_count, sizeof *news);
+	int count = 0, i;
+
+	if (!news)
+		err(EXIT_TROUBLE, "no memory for %d tasks", task_count);
+	news[count++] = (struct pollfd){ .fd = pending_signals, .events = POLLIN };
+	for (i = 0; i < task_count; i++)
+		if (tasks[i].pidfd != -1)
+			news[count++] = (struct pollfd){ .fd = tasks[i].pidfd, .events = POLLIN };
+	wait_readable(news, count, deadline);
+	free(news);
 }
 
 static void print_summary(const char *why)
@@ -220,25 +251,25 @@ static void print_summary(const char *why)
 
 static int monitor(const sigset_t *signals, const struct timespec *deadline, unsigned long most)
 {
+	int pending_signals = open_signals(signals);
 	siginfo_t info;
 	int signal;
 
 	while (!most || events < most) {
 		signal = take_signal(signals, &info, &NO_WAIT);
-		if (!signal) {
-			settle();
-			if (!task_count) {
-				print_summary("done");
-				return EXIT_DONE;
-			}
-			signal = take_signal(signals, &info, deadline);
-		}
 		if (signal == SIGINT || signal == SIGTERM) {
 			print_summary("signal");
 			return EXIT_BY_SIGNAL + signal;
 		}
-		if (signal)
+		if (signal) {
 			handle_event(&info);
+		} else if (settle()) {
+			if (!task_count) {
+				print_summary("done");
+				return EXIT_DONE;
+			}
+			wait_for_news(pending_signals, deadline);
+		}
 		if (deadline && has_passed(deadline)) {
 			print_summary("time");
 			return EXIT_NOT_DONE;
@@ -259,8 +290,8 @@ static void follow_first(pid_t pid)
 		errx(EXIT_TROUBLE, "%d is a thread of process %d; follow that", (int)pid, (int)process);
 	follow_started_before();
 	/* Its main thread alone may have ended. */
-	if (task_count == 1 && tasks[0].ending)
-		errx(EXIT_TROUBLE, "there is no process %d, or it has begun to exit", (int)pid);
+	if (task_count == 1 && tasks[0].found_ended)
+		errx(EXIT_TROUBLE, "there is no process %d, or it has ended", (int)pid);
 	printf("follow pid=%d\n", (int)pid);
 }
 
@@ -289,7 +320,7 @@ int main(int argc, char *argv[])
 			break;
 		case 'h':
 			fputs(help, stdout);
-			return EXIT_DONE;
+			return finish_output(EXIT_DONE);
 		default:
 			fputs(help, stderr);
 			return EXIT_USAGE;
@@ -321,5 +352,5 @@ int main(int argc, char *argv[])
 	follow_first(first);
 	if (command.pid)
 		start(&command, argv[optind]);
-	return monitor(&signals, limited ? &deadline : NULL, most);
+	return finish_output(monitor(&signals, limited ? &deadline : NULL, most));
 }

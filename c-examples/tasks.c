@@ -43,8 +43,15 @@ static struct task *add_task(pid_t tid, pid_t tgid)
 			err(EXIT_TROUBLE, "no memory for %d tasks", task_room);
 	}
 	task = &tasks[task_count++];
-	*task = (struct task){ .tid = tid, .tgid = tgid, .unscanned = 1 };
+	*task = (struct task){ .tid = tid, .tgid = tgid, .unscanned = 1, .pidfd = -1 };
 	return task;
+}
+
+static void forget_pidfd(struct task *task)
+{
+	if (task->pidfd != -1)
+		close(task->pidfd);
+	task->pidfd = -1;
 }
 
 /* An entry outlives its target, and a later task with the same number would fire it. */
@@ -52,7 +59,14 @@ static void forget_task(struct task *task)
 {
 	if (deregister_target(the_device, task->tid, ALL_EVENTS) == -1)
 		warn("cannot deregister %d", (int)task->tid);
+	forget_pidfd(task);
 	*task = tasks[--task_count];
+}
+
+void flush_events(const struct task *task)
+{
+	if (deregister_target(the_device, task->tid, 0) == -1)
+		err(EXIT_TROUBLE, "cannot ask for the events of %d", (int)task->tid);
 }
 
 int follow_task(pid_t tid, pid_t tgid, int unannounced)
@@ -65,17 +79,10 @@ int follow_task(pid_t tid, pid_t tgid, int unannounced)
 		return -1;
 	task = add_task(tid, tgid);
 	task->unannounced = unannounced;
-	if (task_is_ending(tid)) {
-		/*
-		 * Is its exit event yet to be read, or did it come before REGISTER?
-		 * When DEREGISTER has returned, an event that was seen is a pending
-		 * signal, so the empty queue will tell. The task stays registered:
-		 * another thread may still exec under its id.
-		 */
-		if (deregister_target(the_device, tid, ALL_EVENTS) == -1 ||
-		    register_target(the_device, tid, ALL_EVENTS, the_signal) == -1)
-			err(EXIT_TROUBLE, "cannot register %d again", (int)tid);
-		task->ending = task_is_ending(tid);
+	/* Is its exit event yet to be read, or did it come before REGISTER? The queue of signals will tell. */
+	if (state_of(tid) == TASK_HAS_ENDED) {
+		task->found_ended = 1;
+		flush_events(task);
 	}
 	return 0;
 }
@@ -136,57 +143,44 @@ void follow_started_before(void)
 	}
 }
 
-static struct task *other_thread(pid_t tgid)
+/* A thread by whose exec the process goes on, so that it is the main thread now, has no id of its own any more. */
+static void forget_threads(pid_t tgid)
 {
-	int i;
+	int i = 0;
 
-	for (i = 0; i < task_count; i++)
+	while (i < task_count) {
 		if (tasks[i].tgid == tgid && tasks[i].tid != tgid)
-			return &tasks[i];
-	return NULL;
+			forget_task(&tasks[i]);
+		else
+			i++;
+	}
 }
 
 void end_task(pid_t tid)
 {
 	struct task *task = find_task(tid);
-	pid_t tgid = task->tgid;
 
-	/* Another thread may exec, and be the new main thread under this id. */
-	if (tid == tgid && other_thread(tgid)) {
-		task->ended = 1;
-		task->ending = 0;
-		return;
+	task->found_ended = 0;
+	if (tid == task->tgid) {
+		/* Other threads may go on, and one of them may exec, and be the main thread under this id. */
+		if (task->pidfd == -1)
+			task->pidfd = open_pidfd(tid);
+		if (task->pidfd == -1 && errno != ESRCH)
+			err(EXIT_TROUBLE, "cannot watch the end of process %d", (int)tid);
+		if (task->pidfd != -1 && !is_readable(task->pidfd))
+			return;
 	}
 	forget_task(task);
-	task = find_task(tgid);
-	if (task && task->ended && !other_thread(tgid))
-		forget_task(task);
 }
 
-void end_other_threads(pid_t tgid)
+void begin_program(pid_t tgid)
 {
 	struct task *task;
 
-	while ((task = other_thread(tgid)))
-		forget_task(task);
+	forget_threads(tgid);
 	task = find_task(tgid);
-	if (task)
-		task->ended = task->ending = 0;
-}
-
-pid_t process_of(pid_t tid)
-{
-	char path[32], line[256];
-	int tgid = 0;
-	FILE *status;
-
-	snprintf(path, sizeof path, "/proc/%d/status", (int)tid);
-	status = fopen(path, "re");
-	if (!status)
-		return 0;
-	while (fgets(line, sizeof line, status))
-		if (sscanf(line, "Tgid: %d", &tgid) == 1)
-			break;
-	fclose(status);
-	return tgid;
+	if (task) {
+		forget_pidfd(task);
+		task->found_ended = task->flushed = 0;
+	}
 }

@@ -12,8 +12,9 @@ struct task {
 	pid_t tgid;		/* its process; 0 where that was gone too early to tell */
 	int unscanned;		/* its children and fellow threads are not looked for yet */
 	int unannounced;	/* found in /proc; its creation may be on its way to us */
-	int ending;		/* it had begun to exit when it was registered */
-	int ended;		/* a main thread that has exited while other threads go on */
+	int found_ended;	/* it had ended when it was registered */
+	int pidfd;		/* of a process whose main thread has ended while others go on, else -1 */
+	int flushed;		/* the process has ended, and what it did before is signalled */
 };
 
 extern struct task *tasks;
@@ -34,13 +35,13 @@ int follow_task(pid_t tid, pid_t tgid, int unannounced);
 /* Follows what the new ones among the tasks had started before they were registered. */
 void follow_started_before(void);
 
+/* Returns when all that the task has done is signalled. */
+void flush_events(const struct task *task);
+
 /* A followed task has exited, or never will be heard of. */
 void end_task(pid_t tid);
 
-/* A successful exec leaves its process one thread, the main one. */
-void end_other_threads(pid_t tgid);
-
-/* The id of the process that the thread belongs to, or 0. */
-pid_t process_of(pid_t tid);
+/* A successful exec leaves its process one thread, the main one, which has not ended. */
+void begin_program(pid_t tgid);
 
 #endif

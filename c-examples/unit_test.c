@@ -344,7 +344,7 @@ static void parse_options(int argc, char *argv[])
 			break;
 		case 'h':
 			fputs(help, stdout);
-			exit(EXIT_DONE);
+			exit(finish_output(EXIT_DONE));
 		default:
 			fputs(help, stderr);
 			exit(EXIT_USAGE);
@@ -386,5 +386,5 @@ int main(int argc, char *argv[])
 	test_refusals();
 
 	printf("1..%d\n", check_number);
-	return failures ? EXIT_NOT_DONE : EXIT_DONE;
+	return finish_output(failures ? EXIT_NOT_DONE : EXIT_DONE);
 }

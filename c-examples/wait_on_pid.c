@@ -25,10 +25,15 @@ static const char help[] =
 	"Standard output, one line each:\n"
 	"  wait pid=PID          registered: its exit will not be missed (with -v)\n"
 	"  exit pid=PID uid=UID  it has exited while we waited\n"
-	"  gone pid=PID          it did not exist, or had begun to exit, when we came\n"
+	"  gone pid=PID          it did not exist, or had ended, when we came; or it is a\n"
+	"                        thread that has executed a program, which then goes on\n"
+	"                        under the id of the process\n"
 	"\n"
 	"A PID may be a thread's id. For a process, the end of its main thread counts:\n"
 	"other threads may go on, and one of them may carry on the process by an exec.\n"
+	"Where /proc hides the processes of others (hidepid=), this takes the process\n"
+	"whose main thread has ended before for running until all its threads have, and\n"
+	"does not see that a thread has executed a program.\n"
 	"\n"
 	"Exit status: 0 all have exited, 1 the time is over, 2 wrong usage, 3 the device\n"
 	"or the system refused.\n";
@@ -38,7 +43,9 @@ static const char help[] =
 
 struct target {
 	pid_t pid;
-	int ending;	/* found so after REGISTER, and deregistered */
+	pid_t process;	/* of a thread other than the main one, else 0 */
+	int pidfd;	/* tells the end that no event may tell, else -1 */
+	int ended;	/* without an event, as far as is known; it is deregistered */
 	int over;
 };
 
@@ -70,9 +77,15 @@ static void parse_targets(char **pids, int count)
 		if (pid == getpid())
 			errx(EXIT_USAGE, "%d is this program itself, which cannot wait for its own end", (int)pid);
 		if (!find_target(pid))
-			targets[target_count++].pid = pid;
+			targets[target_count++] = (struct target){ .pid = pid, .pidfd = -1 };
 	}
 	unfinished = target_count;
+}
+
+static void must_register(pid_t pid, int events, int signal)
+{
+	if (register_target(device, pid, events, signal) == -1)
+		err(EXIT_TROUBLE, "the device does not register %d", (int)pid);
 }
 
 /* An entry outlives its target, and a later process with the same number would fire it. */
@@ -82,21 +95,43 @@ static void deregister(pid_t pid)
 		warn("cannot deregister %d", (int)pid);
 }
 
+/* Once DEREGISTER has returned, an exit that was seen is a pending signal. */
+static void end_without_event(struct target *target)
+{
+	target->ended = 1;
+	deregister(target->pid);
+}
+
 static void register_targets(int signal, int verbose)
 {
 	int i;
 
 	for (i = 0; i < target_count; i++) {
 		struct target *target = &targets[i];
+		pid_t process;
 
-		if (register_target(device, target->pid, EXIT_EVENTS, signal) == -1)
-			err(EXIT_TROUBLE, "the device does not register %d", (int)target->pid);
+		must_register(target->pid, EXIT_EVENTS, signal);
+		process = process_of(target->pid);
+		if (process && process != target->pid) {
+			/* A thread that executes a program has no exit event. */
+			target->process = process;
+			must_register(process, KMONITOR_PROCESS_EXEC, signal);
+		}
 		if (verbose)
 			printf("wait pid=%d\n", (int)target->pid);
-		/* Once DEREGISTER has returned, an exit that was seen is a pending signal. */
-		if (task_is_ending(target->pid)) {
-			target->ending = 1;
-			deregister(target->pid);
+		switch (state_of(target->pid)) {
+		case TASK_RUNS:
+			break;
+		case TASK_HAS_ENDED:
+			end_without_event(target);
+			break;
+		case TASK_IS_HIDDEN:
+			target->pidfd = open_pidfd(target->pid);
+			if (target->pidfd == -1 && errno == ESRCH)
+				end_without_event(target);
+			else if (target->pidfd == -1)
+				err(EXIT_TROUBLE, "cannot watch the end of process %d", (int)target->pid);
+			break;
 		}
 	}
 }
@@ -107,29 +142,68 @@ static void finish(struct target *target)
 	unfinished--;
 }
 
-static void report_exit(const siginfo_t *info)
+/* An exec ends all threads of the process but the one that goes on under its id. */
+static void end_threads(pid_t process)
+{
+	int i;
+
+	for (i = 0; i < target_count; i++) {
+		struct target *target = &targets[i];
+
+		if (target->process == process && !target->ended && !target->over &&
+		    state_of(target->pid) == TASK_HAS_ENDED)
+			end_without_event(target);
+	}
+}
+
+static void handle_event(const siginfo_t *info)
 {
 	struct target *target = find_target(info->si_pid);
 
 	/* Anybody may send us this signal; the device says SI_QUEUE and names the event. */
-	if (info->si_code != SI_QUEUE || !(info->si_int & EXIT_EVENTS) || !target || target->over)
+	if (info->si_code != SI_QUEUE)
 		return;
-	printf("exit pid=%d uid=%u\n", (int)info->si_pid, (unsigned)info->si_uid);
-	if (!target->ending)
-		deregister(target->pid);
-	finish(target);
+	if (info->si_int == KMONITOR_PROCESS_EXEC) {
+		end_threads(info->si_pid);
+	} else if ((info->si_int & EXIT_EVENTS) && target && !target->over) {
+		printf("exit pid=%d uid=%u\n", (int)info->si_pid, (unsigned)info->si_uid);
+		if (!target->ended)
+			deregister(target->pid);
+		finish(target);
+	}
 }
 
+/* No signal is pending: what has ended will not be reported. */
 static void report_gone(void)
 {
 	int i;
 
 	for (i = 0; i < target_count; i++) {
-		if (targets[i].ending && !targets[i].over) {
+		if (targets[i].ended && !targets[i].over) {
 			printf("gone pid=%d\n", (int)targets[i].pid);
 			finish(&targets[i]);
 		}
 	}
+}
+
+/* Waits for signals and pidfds; false when the deadline passes first. */
+static int wait_for_news(int pending_signals, const struct timespec *deadline)
+{
+	struct pollfd *news = calloc(1 + target_count, sizeof *news);
+	int i, ready;
+
+	if (!news)
+		err(EXIT_TROUBLE, "no memory for %d targets", target_count);
+	news[0] = (struct pollfd){ .fd = pending_signals, .events = POLLIN };
+	/* poll() passes over the descriptor -1. */
+	for (i = 0; i < target_count; i++)
+		news[1 + i] = (struct pollfd){ .fd = targets[i].over ? -1 : targets[i].pidfd, .events = POLLIN };
+	ready = wait_readable(news, 1 + target_count, deadline);
+	for (i = 0; i < target_count; i++)
+		if (news[1 + i].revents && !targets[i].ended)
+			end_without_event(&targets[i]);
+	free(news);
+	return ready;
 }
 
 static void report_timeout(void)
@@ -145,7 +219,7 @@ int main(int argc, char *argv[])
 {
 	const char *path = DEFAULT_DEVICE;
 	struct timespec deadline;
-	int limited = 0, verbose = 0, option;
+	int limited = 0, verbose = 0, pending_signals, option;
 	sigset_t signals;
 	siginfo_t info;
 
@@ -164,7 +238,7 @@ int main(int argc, char *argv[])
 			break;
 		case 'h':
 			fputs(help, stdout);
-			return EXIT_DONE;
+			return finish_output(EXIT_DONE);
 		default:
 			fputs(help, stderr);
 			return EXIT_USAGE;
@@ -182,17 +256,18 @@ int main(int argc, char *argv[])
 	raise_signal_limit();
 
 	device = open_device(path);
+	pending_signals = open_signals(&signals);
 	register_targets(SIGRTMIN, verbose);
 
-	while (take_signal(&signals, &info, &NO_WAIT))
-		report_exit(&info);
-	report_gone();
-	while (unfinished) {
-		if (!take_signal(&signals, &info, limited ? &deadline : NULL)) {
+	for (;;) {
+		while (take_signal(&signals, &info, &NO_WAIT))
+			handle_event(&info);
+		report_gone();
+		if (!unfinished)
+			return finish_output(EXIT_DONE);
+		if (!wait_for_news(pending_signals, limited ? &deadline : NULL)) {
 			report_timeout();
-			return EXIT_NOT_DONE;
+			return finish_output(EXIT_NOT_DONE);
 		}
-		report_exit(&info);
 	}
-	return EXIT_DONE;
 }

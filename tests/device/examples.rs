@@ -20,7 +20,7 @@ pub const FOLDERS: [&str; 2] = [".", "32"];
 const NO_PID: &str = "4194304";
 
 /// The examples, built once, in a folder of the tests.
-fn examples() -> PathBuf {
+pub fn examples() -> PathBuf {
     build("c-examples", "")
 }
 
@@ -50,12 +50,12 @@ fn build(name: &str, linking: &str) -> PathBuf {
     built.join("c-examples")
 }
 
-fn example(folder: &str, name: &str) -> Command {
+pub fn example(folder: &str, name: &str) -> Command {
     Command::new(examples().join(folder).join(name))
 }
 
 /// A process that ends when its input does, of a user who is not root.
-fn target() -> Program {
+pub fn target() -> Program {
     Program::quiet(Command::new("cat").uid(65534).gid(65534))
 }
 

@@ -4,6 +4,7 @@ mod aborts;
 mod awaited;
 pub mod client;
 mod deafness;
+mod ends;
 mod environment;
 pub mod examples;
 mod faults;
