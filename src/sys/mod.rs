@@ -4,6 +4,7 @@
 
 pub mod bpf;
 pub mod clock;
+pub mod disposition;
 pub mod ioctl;
 pub mod netlink;
 pub mod pidfd;

@@ -2,9 +2,16 @@
 
 use std::mem::{self, MaybeUninit};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::ptr;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::fstat;
+use nix::sys::statfs::{FsType, fstatfs};
+use nix::sys::wait::waitpid;
+use nix::unistd::{ForkResult, fork};
 
 /// A process, for as long as this is held.
 #[derive(Debug)]
@@ -68,8 +75,33 @@ impl QueuedSignal {
     }
 }
 
+/// `struct pidfd_info` (linux/pidfd.h) as of its first version, 64 bytes.
+#[repr(C)]
+#[derive(Default)]
+struct Info {
+    mask: u64,
+    cgroupid: u64,
+    /// pid, tgid and ppid; real, effective, saved and file system uids and gids.
+    ids: [u32; 11],
+    exit_code: i32,
+}
+
+const _: () = assert!(size_of::<Info>() == 64);
+
+/// `PIDFD_INFO_EXIT`: `exit_code` is wanted, or filled in.
+const INFO_EXIT: u64 = 1 << 3;
+
+/// `PID_FS_MAGIC` (linux/magic.h)
+const PID_FS_MAGIC: FsType = FsType(0x5049_4446);
+
+mod requests {
+    // PIDFD_GET_INFO
+    nix::ioctl_readwrite!(get_info, 0xff, 11, super::Info);
+}
+
 impl PidFd {
-    /// `pidfd_open(2)` of a process by the pid of its main thread. ESRCH: there is none.
+    /// `pidfd_open(2)` of a process by the pid of its main thread. ESRCH: there is none; EINVAL, or ENOENT
+    /// on newer kernels: the id is that of another thread.
     pub fn open(pid: i32) -> Result<PidFd, Errno> {
         // SAFETY: no pointers; the result is checked before it is taken for a descriptor.
         let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
@@ -83,6 +115,37 @@ impl PidFd {
         matches!(poll(&mut fds, PollTimeout::ZERO), Ok(n) if n > 0)
     }
 
+    /// True once the parent has waited for the process too; its pid may be another's now.
+    pub fn is_reaped(&self) -> bool {
+        // SAFETY: signal 0 is none, and a null siginfo stands for kill(2)'s.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                self.0.as_raw_fd(),
+                0,
+                ptr::null::<libc::siginfo_t>(),
+                0,
+            )
+        };
+        Errno::result(result) == Err(Errno::ESRCH)
+    }
+
+    /// The wait status of a process that has been reaped (`PIDFD_GET_INFO`, Linux 6.15). `None` before, and on
+    /// older kernels.
+    pub fn exit_status(&self) -> Option<ExitStatus> {
+        let mut info = Info { mask: INFO_EXIT, ..Info::default() };
+        // SAFETY: the request's number says how many bytes the kernel reads and writes, and they are there.
+        unsafe { requests::get_info(self.0.as_raw_fd(), &mut info) }.ok()?;
+        (info.mask & INFO_EXIT != 0).then(|| ExitStatus::from_raw(info.exit_code))
+    }
+
+    /// The inode number by which the kernel tells this process from all others since the boot (pidfs,
+    /// Linux 6.9). `None` on older kernels, where all pidfds have one inode.
+    pub fn inode(&self) -> nix::Result<Option<u64>> {
+        let is_pidfs = fstatfs(&self.0)?.filesystem_type() == PID_FS_MAGIC;
+        Ok(if is_pidfs { Some(fstat(&self.0)?.st_ino) } else { None })
+    }
+
     /// `pidfd_send_signal(2)`: queues the signal to the process. EAGAIN: its signal queue is full;
     /// ESRCH: it is gone; EPERM: we may not signal it; EINVAL: there is no such signal.
     pub fn send(&self, signal: QueuedSignal) -> Result<(), Errno> {
@@ -92,6 +155,21 @@ impl PidFd {
             libc::syscall(libc::SYS_pidfd_send_signal, self.0.as_raw_fd(), signal.signo, &raw const info, 0)
         };
         Errno::result(result).map(mem::drop)
+    }
+}
+
+/// Whether [`PidFd::exit_status`] works here, which is found out with a child that exits at once.
+pub fn exit_statuses_are_kept() -> nix::Result<bool> {
+    // SAFETY: the child calls nothing but _exit, which is async-signal-safe.
+    match unsafe { fork() }? {
+        // SAFETY: it ends this process, without running anything of ours.
+        ForkResult::Child => unsafe { libc::_exit(0) },
+        ForkResult::Parent { child } => {
+            // It cannot be reaped before this thread does so.
+            let pidfd = PidFd::open(child.as_raw());
+            waitpid(child, None)?;
+            Ok(pidfd?.exit_status().is_some())
+        }
     }
 }
 
@@ -127,6 +205,29 @@ mod tests {
     fn a_pid_that_nobody_has_cannot_be_opened() {
         assert_eq!(PidFd::open(i32::MAX).err(), Some(Errno::ESRCH));
         assert_eq!(PidFd::open(-1).err(), Some(Errno::EINVAL));
+    }
+
+    #[test]
+    fn a_process_is_told_from_others_by_its_inode_where_there_is_pidfs() {
+        let own = |pid: u32| PidFd::open(pid as i32).expect("pidfd_open").inode().expect("fstat");
+        let mut other = std::process::Command::new("true").spawn().expect("cannot run true");
+        let (one, two) = (own(std::process::id()), own(other.id()));
+        other.wait().expect("wait");
+        assert!(one.is_none() || one != two, "{one:?} {two:?}");
+        assert_eq!(own(std::process::id()), one);
+    }
+
+    #[test]
+    fn an_exit_status_is_known_once_the_process_is_reaped() {
+        let mut child =
+            std::process::Command::new("sh").args(["-c", "exit 7"]).spawn().expect("cannot run sh");
+        let pidfd = PidFd::open(child.id() as i32).expect("pidfd_open");
+        assert!(!pidfd.is_reaped());
+        assert_eq!(pidfd.exit_status(), None);
+        let status = child.wait().expect("wait");
+        assert!(pidfd.is_reaped());
+        let kept = exit_statuses_are_kept().expect("fork");
+        assert_eq!(pidfd.exit_status(), kept.then_some(status));
     }
 
     #[test]

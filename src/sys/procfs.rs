@@ -11,6 +11,8 @@ use super::statx;
 pub struct TaskStatus {
     /// The process of the task.
     pub tgid: i32,
+    /// The parent process; 0 if it is not in the reader's pid namespace.
+    pub parent: i32,
     /// Its real uid, in the reader's user namespace.
     pub real_uid: u32,
     /// Its effective uid.
@@ -26,7 +28,10 @@ pub struct TaskStatus {
 pub fn task_status(tid: i32) -> io::Result<TaskStatus> {
     let mut buffer = [0; 4096];
     parse_status(read(&format!("/proc/{tid}/status"), &mut buffer)?).ok_or_else(|| {
-        io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{tid}/status has no Tgid or Uid line"))
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("/proc/{tid}/status has no Tgid, PPid or Uid line"),
+        )
     })
 }
 
@@ -45,6 +50,7 @@ fn parse_status(text: &[u8]) -> Option<TaskStatus> {
     let mut uids = field("Uid:")?.split_ascii_whitespace().map(|uid| uid.parse::<u32>().ok());
     Some(TaskStatus {
         tgid: field("Tgid:")?.trim().parse().ok()?,
+        parent: field("PPid:")?.trim().parse().ok()?,
         real_uid: uids.next()??,
         effective_uid: uids.next()??,
         saved_uid: uids.next()??,
@@ -167,11 +173,14 @@ mod tests {
 
     #[test]
     fn a_status_without_its_lines_is_an_error_not_a_panic() {
-        for text in ["", "Tgid:\t1\n", "Tgid:\tx\nUid:\t1\t1\t1\t1\n", "Tgid:\t1\nUid:\t1\t1\n"] {
+        for text in
+            ["", "Tgid:\t1\n", "Tgid:\tx\nPPid:\t0\nUid:\t1\t1\t1\t1\n", "Tgid:\t1\nPPid:\t0\nUid:\t1\t1\n"]
+        {
             assert_eq!(parse_status(text.as_bytes()), None);
         }
-        let good = parse_status(b"Name:\tUid:\nTgid:\t12\nUid:\t1\t2\t3\t4\n").expect("good");
-        assert_eq!((good.tgid, good.real_uid, good.effective_uid, good.saved_uid), (12, 1, 2, 3));
+        let good = parse_status(b"Name:\tUid:\nTgid:\t12\nPPid:\t11\nUid:\t1\t2\t3\t4\n").expect("good");
+        assert_eq!((good.tgid, good.parent), (12, 11));
+        assert_eq!((good.real_uid, good.effective_uid, good.saved_uid), (1, 2, 3));
     }
 
     #[test]
