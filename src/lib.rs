@@ -23,3 +23,4 @@ pub mod registry;
 pub mod source;
 pub mod sys;
 pub mod targets;
+pub mod wait;

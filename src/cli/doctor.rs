@@ -23,7 +23,7 @@ pub fn doctor(options: &DoctorOptions) -> Result<Exit, Failure> {
     let mut output = if options.json {
         report.to_json().map_err(|error| Failure::new(Exit::Error, error))?
     } else {
-        text(&report, Colors::choose(options.color, &io::stdout()))
+        text(&report, Colors::choose(options.color.color, &io::stdout()))
     };
     output.push('\n');
     // Nobody may be there to read it.

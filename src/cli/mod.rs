@@ -7,6 +7,7 @@ mod options;
 mod run;
 mod serve;
 mod signals;
+mod wait;
 
 use std::error::Error;
 use std::ffi::{OsStr, OsString};
@@ -49,6 +50,7 @@ pub fn main() -> Result<ExitCode, Failure> {
         Ok(Cli { command: Command::Run(options), .. }) => {
             run::run(&options.device.config(), &options.program)
         }
+        Ok(Cli { command: Command::Wait(options), .. }) => wait::wait(&options),
         Ok(Cli { command: Command::Doctor(options), .. }) => doctor::doctor(&options),
         Err(error) => usage(&error, std::env::args_os().skip(1)),
     }?;
@@ -77,6 +79,11 @@ fn usage(error: &clap::Error, arguments: impl Iterator<Item = OsString>) -> Resu
 fn usage_error(mut arguments: impl Iterator<Item = OsString>) -> Exit {
     match arguments.next() {
         Some(command) if command == OsStr::new("run") => Exit::OwnError,
+        Some(command)
+            if command == OsStr::new("wait") && arguments.any(|argument| argument == "--status") =>
+        {
+            Exit::OwnError
+        }
         _ => Exit::Error,
     }
 }

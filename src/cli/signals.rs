@@ -35,12 +35,16 @@ impl Signals {
         self.before
     }
 
+    /// Takes a signal that has arrived.
+    pub fn take(&self) -> nix::Result<Option<Signal>> {
+        let info = self.news.read_signal()?;
+        Ok(info.and_then(|info| Signal::try_from(info.ssi_signo as i32).ok()))
+    }
+
     /// Waits for one of the signals or for the descriptor.
     pub fn wait(&self, other: Option<BorrowedFd<'_>>) -> nix::Result<News> {
         loop {
-            if let Some(info) = self.news.read_signal()?
-                && let Ok(signal) = Signal::try_from(info.ssi_signo as i32)
-            {
+            if let Some(signal) = self.take()? {
                 return Ok(News::Signal(signal));
             }
             let mut fds = vec![PollFd::new(self.news.as_fd(), PollFlags::POLLIN)];
@@ -51,5 +55,11 @@ impl Signals {
                 Err(errno) => return Err(errno),
             }
         }
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.news.as_fd()
     }
 }

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ColorChoice};
+use clap::Args;
+
+use super::color::ColorOption;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,12 +27,8 @@ pub struct DoctorOptions {
     /// Print one JSON object instead of lines
     #[arg(long)]
     pub json: bool,
-    /// Print colours: auto, always or never
-    ///
-    /// `auto` prints them on a terminal, unless the environment variable NO_COLOR is set to something, or
-    /// TERM is `dumb`.
-    #[arg(long, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
-    pub color: ColorChoice,
+    #[command(flatten)]
+    pub color: ColorOption,
     /// Be the client that the check of a served device starts.
     #[arg(long, hide = true)]
     pub as_client: bool,

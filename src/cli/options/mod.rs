@@ -5,13 +5,16 @@
 //! The first paragraph of each comment is what `--help` shows, which fits a screen of 24 lines of 80
 //! columns. The others are for the manual pages.
 
+mod color;
 mod doctor;
 mod serve;
+mod wait;
 
 use clap::{ArgAction, Parser, Subcommand};
 
 pub use doctor::DoctorOptions;
 pub use serve::{DeviceOptions, RunOptions, ServeOptions};
+pub use wait::WaitOptions;
 
 /// Tells when other processes fork, execute programs and exit
 ///
@@ -40,5 +43,6 @@ pub struct Cli {
 pub enum Command {
     Serve(ServeOptions),
     Run(RunOptions),
+    Wait(WaitOptions),
     Doctor(DoctorOptions),
 }
