@@ -8,7 +8,7 @@
 #include <time.h>
 
 enum {
-	AWAIT_MS = 5000,	/* for a signal that must come */
+	AWAIT_MS = 60000,	/* for a signal that must come */
 	GRACE_MS = 40,		/* for one that must not, after the sentinel's */
 };
 
@@ -82,12 +82,21 @@ void name_pid(pid_t pid, const char *name)
 	snprintf(shared->names[i].name, sizeof shared->names[i].name, "%s", name);
 }
 
-const char *name_of(pid_t pid)
+static const char *find_name(pid_t pid)
 {
 	for (int i = 0; i < shared->named; i++)
 		if (shared->names[i].pid == pid)
 			return shared->names[i].name;
-	return pid ? "unnamed" : "0";
+	return NULL;
+}
+
+static bool is_named(pid_t pid) { return find_name(pid); }
+
+const char *name_of(pid_t pid)
+{
+	const char *name = find_name(pid);
+
+	return name ? name : pid ? "unnamed" : "0";
 }
 
 const char *signal_name(int sig)
@@ -200,6 +209,26 @@ const char *rest(struct puppet *p)
 	settle();
 	taken(p, 1000, GRACE_MS, &count);
 	return count ? shared->text : "nothing";
+}
+
+static long act_take_ours(const long *arg)
+{
+	siginfo_t info;
+	long n = 0;
+
+	while (take(&info, (int)arg[0]))
+		if (is_named(info.si_pid)) {
+			note_event(&info);
+			n++;
+		}
+	return n;
+}
+
+const char *rest_of_ours(struct puppet *p)
+{
+	settle();
+	shared->text[0] = 0;
+	return on(p, act_take_ours, GRACE_MS) ? shared->text : "nothing";
 }
 
 const char *pending_now(struct puppet *p)

@@ -176,6 +176,8 @@ const char *events(struct puppet *p, int n);
 const char *rest(struct puppet *p);
 /* Like rest(), without order: for events of tasks that end at the same time. */
 const char *rest_sorted(struct puppet *p);
+/* The same, without events of tasks that the case did not name: for registrations that strangers' numbers may meet. */
+const char *rest_of_ours(struct puppet *p);
 #define say_events(p, n) say("%s", events(p, n))
 #define say_rest(p) say("%s", rest(p))
 /* What is pending at this very moment. */
