@@ -17,16 +17,11 @@ pub struct Kernel {
 pub type Module = (String, Vec<u8>);
 
 impl Kernel {
-    /// The kernel that tests run on: that of the newest linux-headers package of this host, so that modules built
-    /// here fit it; without one, the kernel that Debian's `linux-image-amd64` stands for.
+    /// The kernel that tests run on: the one that Debian's `linux-image-amd64` stands for.
     ///
     /// An installed kernel of that version is used where it lies, else its package is downloaded once.
     pub fn stock() -> Result<Self, GuestError> {
-        let version = match headers(Path::new("/usr/src"))? {
-            Some(version) => version,
-            None => current()?,
-        };
-        let mut kernel = Kernel { version, root: PathBuf::from("/") };
+        let mut kernel = Kernel { version: current()?, root: PathBuf::from("/") };
         if !kernel.is_complete() {
             let name = format!("linux-{}", kernel.version);
             kernel.root = host::once(&name, |directory| unpack(&kernel.package(), directory))?;
@@ -51,15 +46,26 @@ impl Kernel {
         self.root.join(format!("boot/vmlinuz-{}", self.version))
     }
 
-    /// The tree to build a module for this kernel against.
+    /// The tree to build a module for this kernel against. Its packages are unpacked, not installed: on some
+    /// releases of Debian they depend on the kernel itself.
     pub fn build_tree(&self) -> Result<PathBuf, GuestError> {
-        let package = format!("linux-headers-{}", self.version);
-        let tree = Path::new("/usr/src").join(&package);
-        if tree.join("Makefile").exists() {
-            Ok(tree)
-        } else {
-            Err(GuestError::missing(tree.display().to_string(), package))
-        }
+        let headers = format!("linux-headers-{}", self.version);
+        let tree = Path::new("usr/src").join(&headers);
+        let root = host::once(&headers, |directory| {
+            unpack(&headers, directory)?;
+            for package in dependencies_of(&headers)? {
+                if package.starts_with("linux-headers-") || package.starts_with("linux-kbuild-") {
+                    unpack(&package, directory)?;
+                }
+            }
+            let makefile = directory.join(&tree).join("Makefile");
+            let edited = fs::read_to_string(&makefile)
+                .map(|text| text.replace("/usr/src/", "$(dir $(lastword $(MAKEFILE_LIST)))../"));
+            edited
+                .and_then(|text| fs::write(&makefile, text))
+                .map_err(GuestError::host(format!("edit {}", makefile.display())))
+        })?;
+        Ok(root.join(tree))
     }
 
     /// A module and all that it depends on, in the order in which they load; nothing if it is built in.
@@ -100,8 +106,11 @@ impl Kernel {
         format!("linux-image-{}", self.version)
     }
 
+    /// Packages of Debian 13 and later put them below /usr.
     fn modules(&self) -> PathBuf {
-        self.root.join("lib/modules").join(&self.version)
+        let places =
+            ["lib/modules", "usr/lib/modules"].map(|place| self.root.join(place).join(&self.version));
+        places.iter().find(|place| place.exists()).unwrap_or(&places[0]).clone()
     }
 
     fn is_complete(&self) -> bool {
@@ -109,29 +118,12 @@ impl Kernel {
     }
 }
 
-/// The version of the newest linux-headers package in this directory.
-fn headers(sources: &Path) -> Result<Option<String>, GuestError> {
-    if !sources.exists() {
-        return Ok(None);
-    }
-    let entries = fs::read_dir(sources)
-        .and_then(|entries| entries.collect::<Result<Vec<_>, _>>())
-        .map_err(GuestError::host(format!("read {}", sources.display())))?;
-    Ok(entries
-        .iter()
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter_map(|name| name.strip_prefix("linux-headers-").map(str::to_owned))
-        .filter(|version| version.ends_with("-amd64"))
-        .max_by_key(|version| numbers(version)))
-}
-
 /// The version that Debian's package for "the current kernel" depends on.
 fn current() -> Result<String, GuestError> {
     let meta = "linux-image-amd64";
-    let output = host::run(Command::new("apt-cache").args(["depends", "--important", meta]), "apt")?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    text.split_whitespace()
-        .find_map(|word| word.strip_prefix("linux-image-").filter(|rest| *rest != "amd64"))
+    dependencies_of(meta)?
+        .iter()
+        .find_map(|package| package.strip_prefix("linux-image-"))
         .map(str::to_owned)
         .ok_or_else(|| GuestError::Host {
             action: format!("learn from apt-cache which kernel {meta} is"),
@@ -139,9 +131,13 @@ fn current() -> Result<String, GuestError> {
         })
 }
 
-/// The numbers in a version, to compare by.
-fn numbers(version: &str) -> Vec<u64> {
-    version.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
+/// The packages that a package depends on.
+fn dependencies_of(package: &str) -> Result<Vec<String>, GuestError> {
+    let mut command = Command::new("apt-cache");
+    command.env("LC_ALL", "C.UTF-8").args(["depends", "--important", package]);
+    let output = host::run(&mut command, "apt")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(text.lines().filter_map(|line| line.trim().strip_prefix("Depends: ")).map(str::to_owned).collect())
 }
 
 /// Takes the files of a package, which need not be installed.

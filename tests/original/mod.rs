@@ -39,7 +39,7 @@ pub fn mail() -> Result<PathBuf, GuestError> {
 /// The module, built from this mail for the guest's kernel; built once for each mail, port and kernel.
 pub fn module(mail: &Path) -> Result<PathBuf, GuestError> {
     let kernel = Kernel::stock()?;
-    kernel.build_tree()?;
+    let tree = kernel.build_tree()?;
     let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/original");
     let build = ours.join("build");
     let mut hasher = DefaultHasher::new();
@@ -51,7 +51,7 @@ pub fn module(mail: &Path) -> Result<PathBuf, GuestError> {
         for tool in ["python3", "make", "gcc"] {
             host::run(Command::new(tool).arg("--version"), tool)?;
         }
-        let arguments = [mail, directory, Path::new(kernel.version())];
+        let arguments = [mail, directory, &tree];
         host::run(Command::new(&build).args(arguments), "dash").map(drop)
     })?;
     Ok(built.join("kmonitor.ko"))
