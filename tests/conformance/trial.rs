@@ -10,14 +10,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-/// How long the suite may take with programs of one kind. It takes some 45 s on an idle machine.
-const LIMIT: Duration = Duration::from_secs(300);
+/// The suite with programs of one kind hangs if it takes longer. It takes 45 s on an idle machine, and 200 s in a guest.
+const LIMIT: Duration = Duration::from_secs(1500);
 
-/// How long a guest may take for all.
-const DEADLINE: Duration = Duration::from_secs(900);
-
-/// How many seconds a case may take: a case that must wait for a slow machine is not wrong.
-const CASE_LIMIT: &str = "120";
+/// A case hangs if it takes more seconds.
+const CASE_LIMIT: &str = "300";
 
 /// What the suite reported, with 64- and with 32-bit programs.
 pub type Reports = [String; 2];
@@ -33,7 +30,7 @@ pub struct Trial {
 
 /// Runs the suite on the original.
 pub fn of_the_original(suite: &Suite, mail: &Path) -> Result<Reports, GuestError> {
-    let report = with_suite(original::load(Guest::new()?, mail)?, suite).run(DEADLINE)?;
+    let report = with_suite(original::load(Guest::new()?, mail)?, suite).run()?;
     Ok(reports(&report))
 }
 
@@ -53,7 +50,7 @@ pub fn on_this_kernel(suite: &Suite, place: &Place, served: &mut Served) -> Tria
 const SERVE: &str = "mkfifo /tmp/said /tmp/ended
 (kmonitor serve --node $CARRIER >/tmp/said 2>/tmp/errors; echo status $? >/tmp/ended) >/dev/null 2>&1 &
 read -r line </tmp/said; echo $line";
-const STOP: &str = "killall kmonitor; timeout 60 cat /tmp/ended";
+const STOP: &str = "killall kmonitor; timeout 300 cat /tmp/ended";
 const LEFT: &str = "ls -d /dev/kmonitor; grep kmonitor /proc/mounts";
 
 /// Runs the suite on a daemon in the guest.
@@ -66,7 +63,7 @@ pub fn in_the_guest(suite: &Suite, carrier: Carrier) -> Result<Trial, GuestError
         .step("stop", STOP)
         .step("left", LEFT)
         .step("errors", "cat /tmp/errors")
-        .run(DEADLINE)?;
+        .run()?;
     let errors = report.step("errors").text();
     let (served_by, complaints) = errors.split_once('\n').unwrap_or((&errors, ""));
     assert_eq!(report.step("serve").text(), "kmonitor: ready: /dev/kmonitor\n", "{errors}");

@@ -35,7 +35,7 @@ serve() {
 signal() { kill "-$1" "$(cat "/tmp/$2.pid")"; }
 
 # ended NAME: waits for the end of a daemon.
-ended() { echo "$1: $(timeout 20 cat "/tmp/$1.ended")"; }
+ended() { echo "$1: $(timeout 300 cat "/tmp/$1.ended")"; }
 
 # stop NAME, crash NAME: ends a daemon well, or not.
 stop() {

@@ -5,9 +5,6 @@ use super::original;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
-
-const DEADLINE: Duration = Duration::from_secs(90);
 
 #[test]
 #[ignore = "needs the 2004 mail: KMONITOR_MAIL or ../shared/mail"]
@@ -25,7 +22,7 @@ fn the_original_signals_a_childs_end() -> Result<(), GuestError> {
         .step("smoke", "smoke")
         .step("unload", "rmmod kmonitor && ! test -e /dev/kmonitor")
         .step("load without address", "insmod /guest/module/kmonitor.ko")
-        .run(DEADLINE)?;
+        .run()?;
 
     assert_eq!(report.step("node").text(), "character special file a:dd 600\n");
     assert_eq!(report.step("smoke").text(), "si_pid right si_code -1 si_int 0x40 child's status 7\n");
