@@ -10,20 +10,24 @@ use kmonitor::node::Carrier;
 use kmonitor::registry::Limits;
 use nix::unistd::{Group, User};
 
-const SERVE_EXAMPLES: &str = "\
+const BELOW_SERVE: &str = "\
 Examples:
   sudo kmonitor serve                           For root alone
-  sudo kmonitor serve --mode 660 --group adm    For a group, too";
+  sudo kmonitor serve --mode 660 --group adm    For a group, too
 
-const RUN_EXAMPLES: &str = "\
+Signals: SIGTERM, SIGINT and SIGHUP end it; SIGUSR1 prints what it has counted.";
+
+const BELOW_RUN: &str = "\
 Examples:
-  sudo kmonitor run -- ./monitor --its-option";
+  sudo kmonitor run -- ./monitor --its-option
 
-/// Put the device in place and serve it until SIGTERM or SIGINT
+Signals: SIGTERM and SIGHUP go to PROGRAM; SIGINT and SIGQUIT are left to it.";
+
+/// Put the device in place and serve it
 ///
 /// Prints `kmonitor: ready: FILE` when programs can open the device, and tells systemd.
 #[derive(Debug, Args)]
-#[command(after_help = SERVE_EXAMPLES)]
+#[command(after_help = BELOW_SERVE)]
 pub struct ServeOptions {
     #[command(flatten)]
     pub device: DeviceOptions,
@@ -35,7 +39,11 @@ pub struct ServeOptions {
 /// if a signal ended it; 127 if PROGRAM was not found, 126 if it cannot be run, 125 if the device cannot
 /// be served.
 #[derive(Debug, Args)]
-#[command(after_help = RUN_EXAMPLES)]
+#[command(
+    after_help = BELOW_RUN,
+    // Clap's own with a blank line less, for the screen.
+    help_template = "{about-with-newline}{usage-heading} {usage}\n\n{all-args}{after-help}"
+)]
 pub struct RunOptions {
     #[command(flatten)]
     pub device: DeviceOptions,
