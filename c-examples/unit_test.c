@@ -32,7 +32,7 @@ static const char help[] =
 	"at last \"1..N\", N being the number of checks.\n"
 	"\n"
 	"Exit status: 0 all checks hold, 1 one does not, 2 wrong usage, 3 the device or\n"
-	"the system refused.\n";
+	"the system refused. SIGINT and SIGTERM end it.\n";
 
 /* Makes this program, executed by a child, end at once. */
 #define AS_EXEC_TARGET "exec-target"

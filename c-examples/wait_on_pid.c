@@ -36,7 +36,7 @@ static const char help[] =
 	"does not see that a thread has executed a program.\n"
 	"\n"
 	"Exit status: 0 all have exited, 1 the time is over, 2 wrong usage, 3 the device\n"
-	"or the system refused.\n";
+	"or the system refused. SIGINT and SIGTERM end it; the processes go on.\n";
 
 /* The end of a main thread is the first of these events, of any other thread the second. */
 #define EXIT_EVENTS (KMONITOR_PROCESS_EXIT | KMONITOR_THREAD_EXIT)
