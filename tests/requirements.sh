@@ -65,7 +65,7 @@ require_rust() {
 	if command -v rustup >/dev/null; then
 		remedy="run: rustup update stable && rustup default stable"
 	else
-		remedy="install it with rustup, as https://rustup.rs says:
+		remedy="install it with rustup, as https://rustup.rs says (apt-get install curl, if that is missing):
     curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh
 then start this again"
 	fi
