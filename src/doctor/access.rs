@@ -18,7 +18,7 @@ pub fn permissions(facts: &Facts) -> Check {
     const NAME: &str = "permissions";
     let user = user_name(geteuid());
     match facts.opened() {
-        Some(Ok(_)) => Check::ok(NAME, format!("{user} may open the device")),
+        Some(Ok(_)) => Check::ok(NAME, format!("user {user} may open the device")),
         Some(Err(Errno::EACCES)) => refused(NAME, facts, &user),
         Some(Err(Errno::EPERM)) => Check::fail(
             NAME,
@@ -31,7 +31,7 @@ pub fn permissions(facts: &Facts) -> Check {
         }
         _ => Check::fail(
             NAME,
-            format!("no device answers, and {user}, who is not root, may not serve one"),
+            format!("no device answers, and user {user}, who is not root, may not serve one"),
             format!("{}, or as root: systemctl start kmonitor", facts.command("serve")),
         ),
     }
@@ -39,9 +39,9 @@ pub fn permissions(facts: &Facts) -> Check {
 
 fn refused(name: &'static str, facts: &Facts, user: &str) -> Check {
     let Ok(status) = statx::cached(&facts.path, 0) else {
-        return Check::fail(name, format!("{user} may not open the device"), "open it as root");
+        return Check::fail(name, format!("user {user} may not open the device"), "open it as root");
     };
-    let found = format!("{user} may not open the device: {}", describe(&status));
+    let found = format!("user {user} may not open the device: {}", describe(&status));
     let group = group_name(status.gid);
     let remedy = if status.mode & 0o060 != 0o060 || status.gid == 0 {
         "have it served for a group that this user is in: kmonitor serve --group GROUP --mode 660".to_owned()
@@ -134,8 +134,8 @@ fn latency(outcome: &Outcome) -> String {
     let (signals, polls) = outcome.latencies();
     let count = signals.len();
     format!(
-        "fork, exec and exit of {count} processes were reported; medians from kill(2) on: the signal {} us, a poll \
-         on a pidfd {} us",
+        "fork, exec and exit of {count} processes were reported; the exit {} us after kill(2), where a poll on a \
+         pidfd returned after {} us (medians)",
         median(signals) / 1000,
         median(polls) / 1000
     )

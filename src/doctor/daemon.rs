@@ -111,18 +111,19 @@ pub fn check(facts: &Facts) -> Check {
         );
     }
     match program {
-        Program::Same => Check::ok(NAME, format!("process {pid} serves, by this very program")),
-        Program::Unknown => {
-            Check::ok(NAME, format!("process {pid} serves; only its user and root can see by which program"))
-        }
+        Program::Same => Check::ok(NAME, format!("process {pid} serves, and runs this very program")),
+        Program::Unknown => Check::ok(
+            NAME,
+            format!("process {pid} serves; which program it runs only its user and root can see"),
+        ),
         Program::Other(program) => Check::warn(
             NAME,
-            format!("process {pid} serves, by another program: {}", program.display()),
+            format!("process {pid} serves, and runs another program: {}", program.display()),
             "if that is an older version, stop it and serve by this one",
         ),
         Program::Replaced => Check::warn(
             NAME,
-            format!("process {pid} serves, by a program that was replaced since it began"),
+            format!("process {pid} serves, and its program was replaced since it began"),
             "when its clients can do without it for a moment: systemctl restart kmonitor, or end it and \
              serve again",
         ),

@@ -72,8 +72,6 @@ struct Namespaces {
     network: Kinship,
     mount: Kinship,
     time: Kinship,
-    /// Our clocks differ from the machine's.
-    other_time: bool,
 }
 
 impl Namespaces {
@@ -84,7 +82,6 @@ impl Namespaces {
         let variable = |name, initial| {
             compare(inode("self", name), initial, init(name), kernel >= Version::FIXED_NAMESPACES)
         };
-        let offsets = fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
         Namespaces {
             pid,
             user: fixed("user", USER),
@@ -92,7 +89,6 @@ impl Namespaces {
             mount: variable("mnt", MOUNT),
             // A kernel without time namespaces has but one time.
             time: if inode("self", "time").is_some() { fixed("time", TIME) } else { Kinship::Initial },
-            other_time: has_offset(&offsets),
         }
     }
 
@@ -111,27 +107,23 @@ impl Namespaces {
                 format!("{which} not the machine's: processes outside have no number or no user here");
             return Check::fail(NAME, found, host);
         }
-        let daemons = |check: fn(_, _, _) -> Check, found: &'static str, remedy| {
+        let daemons = |found: &'static str, remedy| {
             if served {
                 Check::ok(NAME, format!("{found}; that matters to the daemon alone"))
             } else {
-                check(NAME, found, remedy)
+                Check::warn(NAME, found, remedy)
             }
         };
-        if self.other_time {
-            let found = "the time namespace has clocks of its own, and events are dated by the machine's";
-            return daemons(Check::fail, found, "serve outside of that namespace");
-        }
         if own(self.network) {
             let found = "the network namespace is not the machine's: it has no proc connector";
-            return daemons(Check::warn, found, host);
+            return daemons(found, host);
         }
         if own(self.mount) {
             let found =
                 "the mount namespace is not the machine's: a mounted node (FUSE) is not seen in others";
             let remedy =
                 "serve where the clients are: in a unit, without PrivateTmp=, ProtectSystem= and the like";
-            return daemons(Check::warn, found, remedy);
+            return daemons(found, remedy);
         }
         let all = [
             ("pid", self.pid),
@@ -140,20 +132,19 @@ impl Namespaces {
             ("mount", self.mount),
             ("time", self.time),
         ];
-        let unknown: Vec<&str> =
-            all.iter().filter(|(_, kinship)| *kinship == Kinship::Unknown).map(|(name, _)| *name).collect();
-        if unknown.is_empty() {
-            Check::ok(NAME, "pid, user, net, mount and time are the machine's")
-        } else {
-            let unknown = unknown.join(" and ");
-            Check::ok(NAME, format!("none of its own was found; {unknown} can only be compared by root"))
+        let those = |kinship| {
+            let names = all.iter().filter(|(_, found)| *found == kinship).map(|(name, _)| *name);
+            names.collect::<Vec<_>>().join(", ")
+        };
+        let mut found = format!("the machine's: {}", those(Kinship::Initial));
+        if own(self.time) {
+            found += "; time is not, which is allowed for";
         }
+        if !those(Kinship::Unknown).is_empty() {
+            found += &format!("; only root can compare {}", those(Kinship::Unknown));
+        }
+        Check::ok(NAME, found)
     }
-}
-
-/// True if a line of `timens_offsets` has a number other than 0.
-fn has_offset(offsets: &str) -> bool {
-    offsets.lines().any(|line| line.split_whitespace().skip(1).any(|number| number != "0"))
 }
 
 /// Whether kmonitor works in our namespaces.
@@ -180,21 +171,13 @@ mod tests {
         for (own, init, reliable, expected) in cases {
             assert_eq!(compare(own, MOUNT, init, reliable), expected, "{own:?} {init:?} {reliable}");
         }
-        assert!(!has_offset("monotonic           0         0\nboottime            0         0\n"));
-        assert!(has_offset("monotonic           0         0\nboottime            100         0\n"));
     }
 
     #[test]
     fn each_namespace_of_its_own_is_named() {
         let initial = Kinship::Initial;
-        let machine = Namespaces {
-            pid: initial,
-            user: initial,
-            network: initial,
-            mount: initial,
-            time: initial,
-            other_time: false,
-        };
+        let machine =
+            Namespaces { pid: initial, user: initial, network: initial, mount: initial, time: initial };
         let own = Kinship::Own;
         assert_eq!(machine.check(false).status, Status::Ok);
         let cases = [
@@ -202,9 +185,8 @@ mod tests {
             (Namespaces { user: own, ..machine }, Status::Fail, "the user namespace"),
             (Namespaces { network: own, ..machine }, Status::Warn, "network"),
             (Namespaces { mount: own, ..machine }, Status::Warn, "mount"),
-            (Namespaces { time: own, other_time: true, ..machine }, Status::Fail, "time"),
-            (Namespaces { time: own, ..machine }, Status::Ok, "time"),
-            (Namespaces { mount: Kinship::Unknown, ..machine }, Status::Ok, "mount can only"),
+            (Namespaces { time: own, ..machine }, Status::Ok, "time is not"),
+            (Namespaces { mount: Kinship::Unknown, ..machine }, Status::Ok, "only root can compare mount"),
         ];
         for (namespaces, status, part) in cases {
             let check = namespaces.check(false);

@@ -64,7 +64,6 @@ fn name(transport: Transport) -> &'static str {
     match transport {
         Transport::Fuse => "a FUSE mount",
         Transport::Cuse => "a CUSE character device",
-        Transport::Driver => "the original driver's character device",
     }
 }
 
@@ -131,6 +130,6 @@ pub fn leftovers(facts: &Facts) -> Check {
             format!("{path} exists and is not kmonitor's ({what})"),
             "remove it, or choose another place with --path",
         ),
-        Ok(Found::Nothing | Found::Node(_)) | Err(_) => Check::ok(NAME, "none"),
+        Ok(Found::Nothing | Found::Node(_)) | Err(_) => Check::ok(NAME, "nothing is in the way"),
     }
 }

@@ -24,7 +24,7 @@ pub fn check(facts: &Facts) -> Check {
     const NAME: &str = "capabilities";
     if !facts.root {
         return if facts.is_served() {
-            Check::ok(NAME, "to use a device that is served takes none")
+            Check::ok(NAME, "none is needed to use a device that is served")
         } else {
             Check::warn(NAME, "not checked: those of root matter", facts.command("doctor"))
         };
@@ -44,6 +44,6 @@ pub fn check(facts: &Facts) -> Check {
     } else if !wanted.is_empty() {
         Check::warn(NAME, format!("lacking: {}", wanted.join(", ")), remedy)
     } else {
-        Check::ok(NAME, "all that serving takes")
+        Check::ok(NAME, "root has all that serving takes")
     }
 }

@@ -32,7 +32,7 @@ pub fn checks(facts: &Facts) -> [Check; 2] {
 fn connector(outcome: Result<(), SourceError>, root: bool) -> Check {
     const NAME: &str = "connector";
     match outcome {
-        Ok(()) => Check::ok(NAME, "the kernel took a subscription to process events, and sent one"),
+        Ok(()) => Check::ok(NAME, "the kernel sends process events"),
         Err(SourceError::Refused(errno)) if !root => Check::warn(
             NAME,
             format!("not checked: this kernel lets only root subscribe ({errno})"),

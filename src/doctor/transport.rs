@@ -81,21 +81,21 @@ fn check_cuse(cuse: &Driver, in_dev: bool) -> Check {
     if !in_dev {
         return Check::ok(cuse.name, "not used: a character device can only be made in /dev");
     }
-    let without = "nothing, if a mounted file (FUSE) will do; for a character device";
+    let without = "none needed if a mounted file (FUSE) will do; for a character device";
     match &cuse.state {
-        State::Opens => Check::ok(cuse.name, "the kernel has it, and its device opens"),
+        State::Opens => Check::ok(cuse.name, "the kernel has CUSE, and its device opens"),
         State::Closed(error) if cuse.is_roots(error) => {
-            Check::ok(cuse.name, "the kernel has it; whether its device opens only root can try")
+            Check::ok(cuse.name, "the kernel has CUSE; whether its device opens only root can try")
         }
         State::Closed(error) => Check::warn(
             cuse.name,
-            format!("the kernel has it, and {} does not open: {error}", cuse.device),
+            format!("the kernel has CUSE, and {} does not open: {error}", cuse.device),
             format!("{without}, pass {} into the container", cuse.device),
         ),
-        State::Loadable => Check::ok(cuse.name, "its module is not loaded; serving loads it"),
+        State::Loadable => Check::ok(cuse.name, "the module cuse is not loaded; serving loads it"),
         State::Missing => Check::warn(
             cuse.name,
-            "the kernel has none, and no module for it",
+            "this kernel has no CUSE",
             format!("{without}, boot a kernel with CONFIG_CUSE"),
         ),
     }
@@ -103,19 +103,18 @@ fn check_cuse(cuse: &Driver, in_dev: bool) -> Check {
 
 fn check_fuse(fuse: &Driver, dispensable: bool) -> Check {
     let (found, remedy) = match &fuse.state {
-        State::Opens => return Check::ok(fuse.name, "the kernel has it, and its device opens"),
+        State::Opens => return Check::ok(fuse.name, "the kernel has FUSE, and its device opens"),
         State::Closed(error) if fuse.is_roots(error) => {
-            return Check::ok(fuse.name, "the kernel has it; whether its device opens only root can try");
+            return Check::ok(fuse.name, "the kernel has FUSE; whether its device opens only root can try");
         }
         State::Closed(error) => (
-            format!("the kernel has it, and {} does not open: {error}", fuse.device),
+            format!("the kernel has FUSE, and {} does not open: {error}", fuse.device),
             format!("in a container: --device {0}; elsewhere: mknod {0} c 10 229", fuse.device),
         ),
-        State::Loadable => ("its module is not loaded".to_owned(), "sudo modprobe fuse".to_owned()),
-        State::Missing => (
-            "the kernel has none, and no module for it".to_owned(),
-            "boot a kernel with CONFIG_FUSE_FS".to_owned(),
-        ),
+        State::Loadable => ("the module fuse is not loaded".to_owned(), "sudo modprobe fuse".to_owned()),
+        State::Missing => {
+            ("this kernel has no FUSE".to_owned(), "boot a kernel with CONFIG_FUSE_FS".to_owned())
+        }
     };
     if dispensable { Check::warn(fuse.name, found, remedy) } else { Check::fail(fuse.name, found, remedy) }
 }

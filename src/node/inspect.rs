@@ -1,6 +1,5 @@
 //! What is at a node's path, found out without changing it and without asking whoever serves it.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -13,18 +12,13 @@ use super::device_node::{FIRST_DYNAMIC_MAJOR, device_number};
 use super::mount_point::{absolute, examine, is_ours, topmost};
 use super::place::{PlaceError, io_error, name_in_dev};
 
-/// The number of the original driver's device: a misc device with this minor.
-const ORIGINAL: (u32, u32) = (10, 221);
-
 /// What makes a node in the file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     /// A mounted file.
     Fuse,
-    /// A character device of a daemon's.
+    /// A character device.
     Cuse,
-    /// A character device of the original driver's.
-    Driver,
 }
 
 /// What is at a node's path.
@@ -82,9 +76,6 @@ fn device(path: &Path, (major, minor): (u32, u32)) -> Found {
     if name_in_dev(path).and_then(device_number) == Some(number) {
         return Found::Node(Transport::Cuse);
     }
-    if (major, minor) == ORIGINAL && has_original_driver() {
-        return Found::Node(Transport::Driver);
-    }
     let alive = Path::new(&format!("/sys/dev/char/{major}:{minor}")).exists();
     if !alive && u64::from(major) >= FIRST_DYNAMIC_MAJOR {
         Found::DeadNode
@@ -93,14 +84,10 @@ fn device(path: &Path, (major, minor): (u32, u32)) -> Found {
     }
 }
 
-fn has_original_driver() -> bool {
-    let devices = fs::read_to_string("/proc/misc").unwrap_or_default();
-    devices.lines().any(|line| line.split_whitespace().eq([ORIGINAL.1.to_string().as_str(), "kmonitor"]))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::symlink;
 
     #[test]

@@ -1,6 +1,7 @@
 //! The node as a character device, in a guest whose kernel has CUSE.
 
 mod choice;
+mod doctor;
 mod examples;
 mod lifecycle;
 mod place;
@@ -11,7 +12,10 @@ use scenario::{Scenario, Stage, guest, play};
 
 /// The guest without udev.
 static CUSE: Stage = Stage::new(|| {
-    let scenarios: Vec<&Scenario> =
-        [lifecycle::ALL, place::ALL, examples::ALL, choice::ALL].into_iter().flatten().copied().collect();
+    let scenarios: Vec<&Scenario> = [lifecycle::ALL, place::ALL, examples::ALL, choice::ALL, doctor::ALL]
+        .into_iter()
+        .flatten()
+        .copied()
+        .collect();
     play(examples::add(guest()?), &scenarios)
 });

@@ -51,7 +51,7 @@ fn without_fuse_the_user_is_told_how_to_get_it() {
 }
 
 /// Has the kernel answer this system call so, where its arguments are these.
-fn refusing<'a>(
+pub fn refusing<'a>(
     command: &'a mut Command,
     call: libc::c_long,
     arguments: &[(u8, u64)],

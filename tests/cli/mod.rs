@@ -1,0 +1,3 @@
+//! The commands that serve nothing, as their users run them.
+
+mod doctor;
