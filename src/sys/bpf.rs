@@ -3,12 +3,12 @@
 use std::ffi::CStr;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use nix::errno::Errno;
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
-use nix::unistd::{SysconfVar, sysconf};
+use nix::sys::mman::ProtFlags;
+
+use super::mapping::{Mapping, page_size};
 
 const MAP_CREATE: libc::c_int = 0;
 const PROG_LOAD: libc::c_int = 5;
@@ -102,37 +102,6 @@ pub fn attach(tracepoint: &CStr, program: &[Insn]) -> Result<OwnedFd, Errno> {
     unsafe { bpf(RAW_TRACEPOINT_OPEN, &open) }
 }
 
-/// Pages that are mapped until this goes.
-#[derive(Debug)]
-struct Mapping {
-    address: NonNull<libc::c_void>,
-    length: usize,
-}
-
-// SAFETY: the mapping belongs to the process, and what is in it is reached through atomics alone.
-unsafe impl Send for Mapping {}
-
-impl Mapping {
-    fn of(map: &OwnedFd, length: NonZeroUsize, protection: ProtFlags, at: usize) -> Result<Mapping, Errno> {
-        // SAFETY: a new mapping at an address of the kernel's choice harms nobody.
-        let address =
-            unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, map, at as libc::off_t) }?;
-        Ok(Mapping { address, length: length.get() })
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: it was mapped with this length, and its borrowers are gone.
-        let _ = unsafe { munmap(self.address, self.length) };
-    }
-}
-
-fn page() -> Result<NonZeroUsize, Errno> {
-    let size = sysconf(SysconfVar::PAGE_SIZE)?.and_then(|size| usize::try_from(size).ok());
-    size.and_then(NonZeroUsize::new).ok_or(Errno::EINVAL)
-}
-
 /// Words that a program and we both read and write.
 #[derive(Debug)]
 pub struct SharedWords {
@@ -153,7 +122,7 @@ impl SharedWords {
             max_entries: 1,
             flags: F_MMAPABLE,
         })?;
-        let mapping = Mapping::of(&map, length, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, 0)?;
+        let mapping = Mapping::new(&map, length, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, 0)?;
         Ok(SharedWords { map, mapping, count: count.get() })
     }
 
@@ -161,7 +130,7 @@ impl SharedWords {
     pub fn get(&self, at: usize) -> Option<&AtomicU32> {
         // SAFETY: the mapping holds `count` words, aligned to its page, for as long as `self`, and all
         // access to them is atomic.
-        (at < self.count).then(|| unsafe { self.mapping.address.cast::<AtomicU32>().add(at).as_ref() })
+        (at < self.count).then(|| unsafe { self.mapping.address::<AtomicU32>().add(at).as_ref() })
     }
 }
 
@@ -184,7 +153,7 @@ pub struct Bell {
 impl Bell {
     /// A bell that has not been rung.
     pub fn new() -> Result<Bell, Errno> {
-        let page = page()?;
+        let page = page_size()?;
         let map = create_map(&MapAttributes {
             kind: MAP_TYPE_RINGBUF,
             key_size: 0,
@@ -192,14 +161,14 @@ impl Bell {
             max_entries: page.get() as u32,
             flags: 0,
         })?;
-        let consumer = Mapping::of(&map, page, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, 0)?;
-        let producer = Mapping::of(&map, page, ProtFlags::PROT_READ, page.get())?;
+        let consumer = Mapping::new(&map, page, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, 0)?;
+        let producer = Mapping::new(&map, page, ProtFlags::PROT_READ, page.get())?;
         Ok(Bell { map, consumer, producer })
     }
 
     /// True if it was rung since the last call.
     pub fn take(&self) -> bool {
-        let position = |mapping: &Mapping| mapping.address.cast::<AtomicU64>();
+        let position = |mapping: &Mapping| mapping.address::<AtomicU64>();
         // SAFETY: each page begins with a position, which is reached by atomics alone: the kernel's, and
         // ours.
         let (written, read) =

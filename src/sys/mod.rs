@@ -3,9 +3,11 @@
 //! Nothing here knows what kmonitor is. Each function names the call it makes and gives its errno.
 
 pub mod bpf;
+pub mod bpf_memory;
 pub mod clock;
 pub mod disposition;
 pub mod ioctl;
+mod mapping;
 pub mod netlink;
 pub mod pidfd;
 pub mod priority;

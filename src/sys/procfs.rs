@@ -94,6 +94,35 @@ pub fn scheduling(tid: i32) -> Option<Scheduling> {
     Some(Scheduling { asleep, run_time: counts.next()?.parse().ok()?, turns: counts.nth(1)?.parse().ok()? })
 }
 
+/// What `/proc/PID/task/TID/stat` tells of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TaskStat {
+    /// Its state, a letter: `Z` and `X` have ended.
+    pub state: u8,
+    /// `PF_` flags of linux/sched.h.
+    pub flags: u32,
+    /// The exit code, as `waitpid(2)` tells it; 0 if it has not ended, or we may not know.
+    pub exit_code: i32,
+}
+
+/// Reads `/proc/PID/task/TID/stat`. `None`: there is no such task.
+pub fn task_stat(pid: i32, tid: i32) -> Option<TaskStat> {
+    let mut buffer = [0; 4096];
+    parse_stat(read(&format!("/proc/{pid}/task/{tid}/stat"), &mut buffer).ok()?)
+}
+
+fn parse_stat(text: &[u8]) -> Option<TaskStat> {
+    // The second field is a name, in parentheses, and can hold any byte.
+    let end = text.iter().rposition(|byte| *byte == b')')?;
+    let fields: Vec<&str> = str::from_utf8(&text[end + 1..]).ok()?.split_ascii_whitespace().collect();
+    let field = |number: usize| fields.get(number - 3).copied();
+    Some(TaskStat {
+        state: *field(3)?.as_bytes().first()?,
+        flags: field(9)?.parse().ok()?,
+        exit_code: field(52)?.parse().ok()?,
+    })
+}
+
 /// A mount as `/proc/self/mountinfo` lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
@@ -157,6 +186,31 @@ mod tests {
         assert_eq!(status.tgid, pid);
         assert_eq!(status.real_uid, nix::unistd::getuid().as_raw());
         assert_eq!(task_status(i32::MAX).expect_err("no such task").kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_task_and_its_end_are_read() {
+        let pid = std::process::id() as i32;
+        let own = task_stat(pid, pid).expect("own stat");
+        assert!(own.state == b'R' || own.state == b'S');
+        assert_eq!((own.exit_code, task_stat(pid, i32::MAX)), (0, None));
+        let mut child = std::process::Command::new("sh").args(["-c", "exit 3"]).spawn().expect("sh");
+        let id = child.id() as i32;
+        while task_stat(id, id).expect("it is not waited for").state != b'Z' {
+            std::thread::yield_now();
+        }
+        assert_eq!(task_stat(id, id).expect("a zombie").exit_code, 3 << 8);
+        child.wait().expect("wait");
+    }
+
+    #[test]
+    fn a_stat_with_any_name_is_read_and_a_short_one_is_not() {
+        let rest = (4..52).map(|field| field.to_string()).collect::<Vec<_>>().join(" ");
+        let stat = parse_stat(format!("7 (a) Z (b) X {rest} 256\n").as_bytes()).expect("all fields");
+        assert_eq!((stat.state, stat.flags, stat.exit_code), (b'X', 9, 256));
+        for text in ["", "7 (a", "7 (a)", "7 (a) Z 1 2 3"] {
+            assert_eq!(parse_stat(text.as_bytes()), None);
+        }
     }
 
     #[test]
