@@ -14,6 +14,7 @@
 //! The reader may rely on nothing else: events of tasks that are not watched may come too, and two
 //! tasks' events in any order.
 
+pub mod bpf;
 mod decode;
 mod exit_warning;
 mod filter;

@@ -1,0 +1,109 @@
+//! The programs on their way into the kernel.
+
+use std::fs;
+use std::io;
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+
+use aya::maps::Map;
+use aya::programs::{BtfTracePoint, ProgramError};
+use aya::{Btf, Ebpf, EbpfLoader, VerifierLogLevel};
+use nix::errno::Errno;
+
+use crate::sys::bpf_memory::{MappedWords, RingReader, ring_size};
+
+use super::refusal::Refusal;
+use super::words::Words;
+
+/// What `programs/build` makes of `programs/events.bpf.c`.
+static OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/source/bpf/programs/events.bpf.o"));
+
+/// The programs: name, and tracepoint.
+const PROGRAMS: [(&str, &str); 3] =
+    [("born", "task_newtask"), ("exec", "sched_process_exec"), ("exiting", "sched_process_exit")];
+
+/// As many times is a program loaded, as libbpf does.
+const ATTEMPTS: u32 = 5;
+
+/// `PROC_PID_INIT_INO` (linux/proc_fs.h): the inode of the initial pid namespace.
+const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
+
+/// 32-bit words of `struct state`: the counts of lost records come first.
+pub(super) const LOST_KINDS: usize = 6;
+pub(super) const ASLEEP: usize = LOST_KINDS;
+const HALF: usize = ASLEEP + 1;
+const STATE: NonZeroUsize = NonZeroUsize::new(HALF + 1).expect("more than 0");
+
+/// The programs at work, and what they share with us.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub words: Words,
+    pub state: MappedWords,
+    pub ring: RingReader,
+    /// Holds programs and attachments.
+    _object: Ebpf,
+}
+
+impl Loaded {
+    /// Loads and attaches all, with a ring of at least this many bytes.
+    pub fn new(ring: u32) -> Result<Loaded, Refusal> {
+        let namespace = fs::metadata("/proc/self/ns/pid").map(|metadata| metadata.ino());
+        if namespace.is_ok_and(|inode| inode != INITIAL_PID_NAMESPACE) {
+            return Err(Refusal::PidNamespace);
+        }
+        if !Path::new("/sys/kernel/btf/vmlinux").exists() {
+            return Err(Refusal::NoBtf);
+        }
+        let size = ring_size(ring).map_err(Refusal::io("ask for the size of a page"))?;
+        let btf = Btf::from_sys_fs().map_err(|error| Refusal::of_btf(&error))?;
+        let mut object = EbpfLoader::new()
+            .btf(Some(&btf))
+            .map_max_entries("ring", size.get() as u32)
+            .verifier_log_level(VerifierLogLevel::DEBUG)
+            .load(OBJECT)
+            .map_err(|error| Refusal::of_object(&error))?;
+        let words = Words::new(map(&object, "words")?).map_err(Refusal::io("map the words"))?;
+        let state = MappedWords::new(map(&object, "state")?, STATE).map_err(Refusal::io("map the state"))?;
+        let ring = RingReader::new(map(&object, "ring")?, size).map_err(Refusal::io("map the ring"))?;
+        if let Some(half) = state.get(HALF) {
+            half.store(size.get() as u32 / 2, Ordering::SeqCst);
+        }
+        for (name, tracepoint) in PROGRAMS {
+            let program =
+                object.program_mut(name).ok_or_else(|| Refusal::Object(format!("no program {name}")))?;
+            let program: &mut BtfTracePoint =
+                program.try_into().map_err(|error| Refusal::of_program(name, &error))?;
+            load(|| program.load(tracepoint, &btf)).map_err(|error| Refusal::of_program(name, &error))?;
+            program.attach().map_err(|error| Refusal::of_program(name, &error))?;
+        }
+        Ok(Loaded { words, state, ring, _object: object })
+    }
+}
+
+/// The verifier gives up when a signal comes (EAGAIN).
+fn load(mut attempt: impl FnMut() -> Result<(), ProgramError>) -> Result<(), ProgramError> {
+    for _ in 1..ATTEMPTS {
+        match attempt() {
+            Err(ProgramError::LoadError { io_error, .. }) if io_error.kind() == io::ErrorKind::WouldBlock => {
+            }
+            result => return result,
+        }
+    }
+    attempt()
+}
+
+/// The descriptor of a map.
+fn map(object: &Ebpf, name: &str) -> Result<OwnedFd, Refusal> {
+    let map = match object.map(name) {
+        Some(Map::Array(map) | Map::RingBuf(map)) => map,
+        _ => return Err(Refusal::Object(format!("no map {name}"))),
+    };
+    map.fd().as_fd().try_clone_to_owned().map_err(|error| Refusal::Io {
+        action: "keep the maps of the BPF programs",
+        errno: Errno::from_raw(error.raw_os_error().unwrap_or(0)),
+    })
+}

@@ -1,0 +1,128 @@
+//! What was lost because the ring was full, found out from the words.
+//!
+//! A program that has no room for a record sets a bit in the word concerned, and then counts. So an exit
+//! and an exec of each number is found out; of births, and of what came twice between two looks, only the
+//! count is known.
+
+use std::fs;
+use std::sync::atomic::Ordering;
+
+use crate::event::Kind;
+use crate::ids::Tid;
+use crate::sys::bpf_memory::MappedWords;
+
+use super::event::{Input, LostKind, TaskEvent};
+use super::load::LOST_KINDS;
+use super::words::{MOST_PIDS, bit};
+use super::{BpfSource, Out, exits, unrecorded};
+
+/// The kinds in the order of `enum lost`. The last, births that concern the new task's own number, are
+/// nobody's events.
+const KINDS: [Option<LostKind>; LOST_KINDS] = [
+    Some(LostKind::Forks),
+    Some(LostKind::ThreadCreates),
+    Some(LostKind::Execs),
+    Some(LostKind::Exits),
+    Some(LostKind::ThreadExits),
+    None,
+];
+const EXECS: usize = 2;
+const EXITS: usize = 3;
+const THREAD_EXITS: usize = 4;
+
+/// What is known of the counts of lost records.
+#[derive(Debug, Default)]
+pub(super) struct Losses {
+    seen: [u32; LOST_KINDS],
+    /// Lost and not found out; negative while a bit was found before its count.
+    open: [i64; LOST_KINDS],
+}
+
+impl Losses {
+    /// True if there are more than before.
+    pub fn any(&self, state: &MappedWords) -> bool {
+        counts(state) != self.seen
+    }
+
+    /// Takes note of the counts, and tells how many are new.
+    fn count(&mut self, state: &MappedWords) -> u64 {
+        let now = counts(state);
+        let mut all = 0;
+        for ((now, seen), open) in now.iter().zip(&mut self.seen).zip(&mut self.open) {
+            let new = now.wrapping_sub(*seen);
+            *seen = *now;
+            *open += i64::from(new);
+            all += u64::from(new);
+        }
+        all
+    }
+}
+
+fn counts(state: &MappedWords) -> [u32; LOST_KINDS] {
+    std::array::from_fn(|at| state.get(at).map_or(0, |count| count.load(Ordering::SeqCst)))
+}
+
+/// The numbers that tasks may have.
+fn numbers() -> i32 {
+    let limit = fs::read_to_string("/proc/sys/kernel/pid_max").ok().and_then(|text| text.trim().parse().ok());
+    limit.unwrap_or(MOST_PIDS.get() as i32)
+}
+
+impl BpfSource {
+    /// If records were lost: delivers what they told, as far as the words know.
+    pub(super) fn recover(&mut self) {
+        if !self.losses.any(&self.loaded.state) {
+            return;
+        }
+        // What is in the ring came before.
+        self.read_until(self.loaded.ring.written(), usize::MAX);
+        self.counters.lost += self.losses.count(&self.loaded.state);
+        // It may have been lowered since some got their numbers.
+        self.highest = self.highest.max(numbers());
+        for number in 1..self.highest {
+            let tid = Tid(number);
+            if self.loaded.words.load(tid) & bit::LOST != 0 {
+                let word = self.loaded.words.clear(tid, bit::LOST);
+                self.recover_one(tid, word);
+            }
+        }
+        for (kind, open) in KINDS.iter().zip(&mut self.losses.open) {
+            let count = u64::try_from(*open).unwrap_or(0);
+            *open = (*open).min(0);
+            if let Some(kind) = kind.filter(|_| count > 0) {
+                self.out.push_back(Out::Input(Input::Lost { kind, count }));
+            }
+        }
+    }
+
+    fn recover_one(&mut self, tid: Tid, word: u32) {
+        let followed = word & bit::FOLLOW != 0;
+        if word & bit::LOST_BIRTH != 0 && word & bit::EXITING == 0 {
+            self.end_wait(tid);
+        }
+        if word & bit::LOST_EXEC != 0 {
+            self.recovered(EXECS, unrecorded(Kind::ProcessExec, tid, followed));
+        }
+        if word & bit::LOST_THREAD_EXIT != 0 {
+            let exit = TaskEvent { tgid: None, ..unrecorded(Kind::ThreadExit, tid, followed) };
+            self.recovered(THREAD_EXITS, exit);
+        }
+        if word & bit::LOST_EXIT != 0 {
+            let exit = unrecorded(Kind::ProcessExit, tid, followed);
+            let is_last_owners = word & bit::EXITING != 0 && self.exits.held(tid).is_none();
+            if is_last_owners && word & bit::HOLD != 0 && exits::is_exiting(tid) {
+                self.counters.recovered += 1;
+                self.losses.open[EXITS] -= 1;
+                self.hold(exit, word & bit::PIDFD != 0);
+            } else {
+                self.recovered(EXITS, exit);
+            }
+        }
+    }
+
+    fn recovered(&mut self, kind: usize, event: TaskEvent) {
+        self.counters.recovered += 1;
+        self.losses.open[kind] -= 1;
+        self.deliver(event);
+    }
+}

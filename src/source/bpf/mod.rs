@@ -1,0 +1,393 @@
+//! The source in the kernel: BPF programs at the births, execs and exits of all tasks.
+//!
+//! A **word** of each task id tells the programs what is wanted of the task. User space changes it in
+//! memory that both share, so that to watch one more takes no system call, and tasks that nobody asked
+//! for cost a look at their word and wake nobody. What is wanted comes through a **ring** as a record.
+//! Both sides change words by atomic operations only: of an exit and a request to watch it exactly one
+//! sees the other.
+//!
+//! What comes out are clean events: each once, with its uid, life and status, a task's events after its
+//! birth; an exit when the process is dead ([`exits`]). Where the ring was full, the words know what was
+//! lost ([`losses`]).
+
+mod event;
+mod exits;
+mod load;
+mod losses;
+mod record;
+mod refusal;
+mod words;
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crate::abi::EventMask;
+use crate::event::Kind;
+use crate::ids::{Stamp, Tgid, Tid, Uid};
+use crate::sys::bpf_memory::page_size;
+use crate::sys::clock::monotonic_ns;
+use crate::sys::procfs;
+
+pub use event::{Input, LostKind, StartTime, TaskEvent, Usage};
+pub use refusal::Refusal;
+
+use exits::Exits;
+use load::Loaded;
+use losses::Losses;
+use record::{Record, flag, kind};
+use words::bit;
+
+/// Records that are read before the pidfds are looked at.
+const BATCH: usize = 256;
+
+/// Pidfds that one call of [`BpfSource::idle`] opens.
+const ARMED_AT_ONCE: usize = 64;
+
+/// What the owner may choose.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Bytes of the ring, which is made a power of two of pages; a record takes 72.
+    pub ring: u32,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { ring: 4 << 20 }
+    }
+}
+
+/// A place in the stream of events: all that happened before [`BpfSource::mark`] was called lies before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mark(u64);
+
+/// What the source has seen and done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Records that were read.
+    pub records: u64,
+    /// Records that were found half-written, and waited for.
+    pub waits: u64,
+    /// Exits that were kept back until the process was dead.
+    pub exits_held: u64,
+    /// Such ones that had begun before they were watched.
+    pub exits_late: u64,
+    /// Such ones that were reported because all threads were found dead, with no word of the pidfd.
+    pub exits_by_look: u64,
+    /// Records that the ring had no room for.
+    pub lost: u64,
+    /// Events that were found out without their record.
+    pub recovered: u64,
+}
+
+#[derive(Debug)]
+enum Out {
+    Input(Input),
+    Passed(Mark),
+}
+
+/// The programs at work. All its methods belong to one thread, and none waits.
+#[derive(Debug)]
+pub struct BpfSource {
+    loaded: Loaded,
+    exits: Exits,
+    losses: Losses,
+    /// The highest number that a task may have, and one more.
+    highest: i32,
+    page: u64,
+    out: VecDeque<Out>,
+    /// Marks that are not passed, with their places in the ring.
+    marks: VecDeque<(Mark, u64)>,
+    made: Mark,
+    passed: Mark,
+    to_arm: VecDeque<Tid>,
+    counters: Counters,
+}
+
+impl BpfSource {
+    /// Loads the programs; nothing is watched. It takes CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN; later
+    /// calls take no capability for bpf(2), and make no such call. CAP_SYS_PTRACE for /proc.
+    pub fn new(options: Options) -> Result<BpfSource, Refusal> {
+        let page = page_size().map_err(Refusal::io("ask for the size of a page"))?;
+        let loaded = Loaded::new(options.ring)?;
+        let exits = Exits::new(loaded.ring.as_fd()).map_err(Refusal::io("poll the BPF ring buffer"))?;
+        Ok(BpfSource {
+            loaded,
+            exits,
+            losses: Losses::default(),
+            highest: 0,
+            page: page.get() as u64,
+            out: VecDeque::new(),
+            marks: VecDeque::new(),
+            made: Mark(0),
+            passed: Mark(0),
+            to_arm: VecDeque::new(),
+            counters: Counters::default(),
+        })
+    }
+
+    /// Readable when [`next_input`](BpfSource::next_input) has something, provided that it has returned `None` since.
+    pub fn poll_fd(&self) -> BorrowedFd<'_> {
+        self.exits.poll_fd()
+    }
+
+    /// When to call [`next_input`](BpfSource::next_input) and [`idle`](BpfSource::idle) again, though the descriptor is
+    /// not readable.
+    pub fn deadline(&self) -> Option<Instant> {
+        if self.to_arm.is_empty() { self.exits.next_look() } else { Some(Instant::now()) }
+    }
+
+    /// The next input. `None`: there is none, and the next one makes the descriptor readable.
+    pub fn next_input(&mut self) -> Option<Input> {
+        loop {
+            match self.out.pop_front() {
+                Some(Out::Input(input)) => return Some(input),
+                Some(Out::Passed(mark)) => self.passed = mark,
+                None if !self.fill() => return None,
+                None => {}
+            }
+        }
+    }
+
+    /// A mark here. It is passed once [`next_input`](BpfSource::next_input) has delivered all that happened before,
+    /// deaths of processes included.
+    pub fn mark(&mut self) -> Mark {
+        self.made.0 += 1;
+        self.marks.push_back((self.made, self.loaded.ring.written()));
+        self.made
+    }
+
+    /// True if all before the mark is delivered.
+    pub fn has_passed(&self, mark: Mark) -> bool {
+        self.passed >= mark
+    }
+
+    /// Events of these kinds of this task are wanted from now on, whoever owns the number. The end of a
+    /// process that has begun to exit and is not dead is still to come. Numbers that no task can have are
+    /// fine; nothing happens to them.
+    pub fn watch(&mut self, tid: Tid, events: EventMask) {
+        let events = words::events(events);
+        let before = self.loaded.words.set(tid, events);
+        if events & bit::PROCESS_ENDS == 0 {
+            return;
+        }
+        let began = before & (bit::EXITING | bit::HOLD) == bit::EXITING | bit::HOLD;
+        if began && before & bit::PROCESS_ENDS == 0 {
+            self.hold_late(tid);
+        } else if before & bit::PROCESS_ENDS == 0 {
+            self.to_arm.push_back(tid);
+        }
+    }
+
+    /// Events of these kinds of this task are not wanted any more. Some may still come.
+    pub fn unwatch(&mut self, tid: Tid, events: EventMask) {
+        let events = words::events(events);
+        let before = self.loaded.words.clear(tid, events);
+        if before & !events & bit::PROCESS_ENDS == 0 {
+            self.exits.disarm(&self.loaded.words, tid);
+        }
+    }
+
+    /// All events of the process are wanted, and of all descendants that it will have.
+    pub fn follow(&mut self, process: Tid) {
+        self.loaded.words.set(process, bit::FOLLOW);
+    }
+
+    /// Work that can wait until requests are answered.
+    pub fn idle(&mut self) {
+        self.exits.tidy();
+        for _ in 0..ARMED_AT_ONCE {
+            let Some(tid) = self.to_arm.pop_front() else { break };
+            let word = self.loaded.words.load(tid);
+            if word & bit::PROCESS_ENDS != 0 && word & bit::EXITING == 0 {
+                self.exits.arm(&self.loaded.words, tid);
+            }
+        }
+    }
+
+    /// What has been seen and done so far.
+    pub fn counters(&self) -> Counters {
+        Counters { waits: self.loaded.ring.waits(), ..self.counters }
+    }
+
+    /// Reads more into the empty `out`. False: there is no more, and the programs know that we sleep.
+    fn fill(&mut self) -> bool {
+        let written = self.loaded.ring.written();
+        let pause = self.marks.front().map_or(written, |(_, place)| written.min(*place));
+        // Marks lie in order, so that this one is reached first.
+        self.read_until(pause.max(self.loaded.ring.read()), BATCH);
+        let reached = self.loaded.ring.read();
+        self.report_the_dead();
+        self.recover();
+        while let Some((mark, _)) = self.marks.front().filter(|(_, place)| *place <= reached) {
+            self.out.push_back(Out::Passed(*mark));
+            self.marks.pop_front();
+        }
+        !self.out.is_empty() || !self.is_drained() || !self.rest()
+    }
+
+    fn is_drained(&self) -> bool {
+        self.loaded.ring.read() == self.loaded.ring.written()
+    }
+
+    /// Has the next record wake us. False: there is one already.
+    fn rest(&mut self) -> bool {
+        let Some(asleep) = self.loaded.state.get(load::ASLEEP) else { return true };
+        asleep.swap(1, Ordering::SeqCst);
+        self.is_drained() && !self.losses.any(&self.loaded.state)
+    }
+
+    /// Reads records that begin before `place`, and at most so many.
+    fn read_until(&mut self, place: u64, most: usize) {
+        for _ in 0..most {
+            match self.loaded.ring.next(place, Record::read) {
+                Some(record) => self.handle(record),
+                None => return,
+            }
+        }
+    }
+
+    fn handle(&mut self, record: Option<Record>) {
+        let Some(record) = record else { return };
+        self.counters.records += 1;
+        match record.kind {
+            kind::BORN => {
+                self.end_wait(Tid(record.other));
+                self.exits.disarm(&self.loaded.words, Tid(record.other));
+                // Else it was of interest for the number's last owner alone.
+                if record.has(flag::IS_WANTED | flag::IS_FOLLOWED) || record.word & bit::EVENTS != 0 {
+                    self.deliver(born(&record));
+                }
+            }
+            kind::EXEC => {
+                self.end_wait(Tid(record.tid));
+                self.deliver(TaskEvent { former: Tid(record.other), ..own(Kind::ProcessExec, &record) });
+            }
+            kind::EXIT => self.handle_exit(&record),
+            // A sign of life, so that we look for what was lost.
+            _ => {}
+        }
+    }
+
+    fn handle_exit(&mut self, record: &Record) {
+        let is_thread = record.has(flag::IS_THREAD);
+        let kind = if is_thread { Kind::ThreadExit } else { Kind::ProcessExit };
+        let usage = (record.has(flag::IS_LAST) && record.has(flag::IS_FOLLOWED)).then(|| self.usage(record));
+        let event =
+            TaskEvent { status: Some(ExitStatus::from_raw(record.status)), usage, ..own(kind, record) };
+        if is_thread {
+            if let (Some(usage), Some(process)) = (usage, self.exits.held(Tid(record.tgid))) {
+                process.usage = Some(usage);
+            }
+            self.deliver(event);
+        } else if record.has(flag::IS_HELD) {
+            match self.exits.held(event.subject) {
+                // It was watched after its exit had begun.
+                Some(held) if held.start.is_none() => *held = event,
+                _ => {
+                    self.end_wait(event.subject);
+                    self.hold(event, record.word & bit::PIDFD != 0);
+                }
+            }
+        } else {
+            self.deliver(event);
+        }
+    }
+
+    /// The last owner of the number is dead.
+    fn end_wait(&mut self, tid: Tid) {
+        if let Some(exit) = self.exits.release(&self.loaded.words, tid) {
+            self.deliver(exit);
+        }
+    }
+
+    fn hold(&mut self, exit: TaskEvent, armed: bool) {
+        match self.exits.hold(&self.loaded.words, exit, armed) {
+            Some(exit) => self.deliver(exit),
+            None => self.counters.exits_held += 1,
+        }
+    }
+
+    /// Somebody wants to know of the end of a process that may be exiting.
+    fn hold_late(&mut self, tid: Tid) {
+        self.read_until(self.loaded.ring.written(), usize::MAX);
+        if self.exits.held(tid).is_none() && exits::is_exiting(tid) {
+            self.counters.exits_late += 1;
+            let followed = self.loaded.words.set(tid, bit::HELD) & bit::FOLLOW != 0;
+            self.hold(unrecorded(Kind::ProcessExit, tid, followed), false);
+        }
+    }
+
+    fn report_the_dead(&mut self) {
+        let mut ended = self.exits.ended();
+        if self.exits.next_look().is_some_and(|at| at <= Instant::now()) {
+            let quietly = self.exits.ended_quietly(&self.loaded.words, Instant::now());
+            self.counters.exits_by_look += quietly.len() as u64;
+            ended.extend(quietly);
+        }
+        if ended.is_empty() {
+            return;
+        }
+        // All that they did is in the ring by now.
+        self.read_until(self.loaded.ring.written(), usize::MAX);
+        for tid in ended {
+            if let Some(exit) = self.exits.release_dead(&self.loaded.words, tid) {
+                self.deliver(exit);
+            }
+        }
+    }
+
+    fn usage(&self, record: &Record) -> Usage {
+        Usage {
+            cpu: Duration::from_nanos(record.runtime),
+            peak_memory: record.peak_pages.saturating_mul(self.page),
+        }
+    }
+
+    fn deliver(&mut self, event: TaskEvent) {
+        self.out.push_back(Out::Input(Input::Event(event)));
+    }
+}
+
+fn own(kind: Kind, record: &Record) -> TaskEvent {
+    let tid = Tid(record.tid);
+    TaskEvent {
+        kind,
+        actor: tid,
+        tgid: Some(Tgid(record.tgid)),
+        subject: tid,
+        former: tid,
+        uid: Some(Uid(record.uid)),
+        start: Some(StartTime(record.start)),
+        status: None,
+        usage: None,
+        at: Stamp(record.stamp),
+        followed: record.has(flag::IS_FOLLOWED),
+    }
+}
+
+/// An event of a process that is known to have happened.
+fn unrecorded(kind: Kind, tid: Tid, followed: bool) -> TaskEvent {
+    TaskEvent {
+        kind,
+        actor: tid,
+        tgid: Some(Tgid(tid.0)),
+        subject: tid,
+        former: tid,
+        uid: procfs::task_status(tid.0).ok().map(|status| Uid(status.real_uid)),
+        start: None,
+        status: None,
+        usage: None,
+        at: Stamp(monotonic_ns()),
+        followed,
+    }
+}
+
+fn born(record: &Record) -> TaskEvent {
+    let kind = if record.has(flag::IS_THREAD) { Kind::ThreadCreate } else { Kind::ProcessFork };
+    let child = Tid(record.other);
+    TaskEvent { subject: child, former: child, ..own(kind, record) }
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0-only */
+/*
+ * What the programs use of the kernel: members of its structures, which the
+ * loader looks up in the running kernel's BTF by name, and BPF helpers.
+ */
+#ifndef KERNEL_H
+#define KERNEL_H
+
+typedef unsigned char u8;
+typedef unsigned int u32;
+typedef int s32;
+typedef unsigned long long u64;
+
+#define RELOCATED __attribute__((preserve_access_index))
+
+typedef struct {
+	int counter;
+} RELOCATED atomic_t;
+
+typedef struct {
+	u32 val;
+} RELOCATED kuid_t;
+
+struct cred {
+	kuid_t uid;
+} RELOCATED;
+
+/* include/linux/sched/signal.h */
+#define SIGNAL_GROUP_EXIT 0x00000004
+
+struct signal_struct {
+	atomic_t live;
+	int nr_threads;
+	u32 flags;
+	u64 sum_sched_runtime;
+	unsigned long maxrss;
+} RELOCATED;
+
+struct sched_entity {
+	u64 sum_exec_runtime;
+} RELOCATED;
+
+struct task_struct {
+	s32 pid;
+	s32 tgid;
+	s32 exit_code;
+	u64 start_boottime;
+	const struct cred *real_cred;
+	struct signal_struct *signal;
+	struct sched_entity se;
+} RELOCATED;
+
+/* include/uapi/linux/bpf.h */
+#define BPF_MAP_TYPE_ARRAY 2
+#define BPF_MAP_TYPE_RINGBUF 27
+#define BPF_F_MMAPABLE (1U << 10)
+#define BPF_RB_NO_WAKEUP 1
+#define BPF_RB_FORCE_WAKEUP 2
+#define BPF_RB_AVAIL_DATA 0
+
+static void *(*const bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
+static u64 (*const bpf_ktime_get_ns)(void) = (void *)5;
+static void *(*const bpf_ringbuf_reserve)(void *ring, u64 size, u64 flags) = (void *)131;
+static void (*const bpf_ringbuf_submit)(void *data, u64 flags) = (void *)132;
+static struct task_struct *(*const bpf_get_current_task_btf)(void) = (void *)158;
+static u64 (*const bpf_ringbuf_query)(void *ring, u64 flags) = (void *)134;
+
+/* The form in which the loader reads a map's definition. */
+#define UINT(name, value) int (*name)[value]
+#define TYPE(name, type) typeof(type) *name
+#define SECTION(name) __attribute__((section(name), used))
+#define INLINE static inline __attribute__((always_inline))
+
+#endif
