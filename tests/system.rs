@@ -1,6 +1,7 @@
 //! The tests that need the real thing: root, this kernel, and a guest in QEMU. `tests/run` installs
 //! what they need and runs them.
 
+mod bpf;
 mod cli;
 mod conformance;
 mod cuse;

@@ -95,6 +95,11 @@ impl Program {
         }
     }
 
+    /// Its next line, if it has written one.
+    pub fn line_if_any(&mut self) -> Option<String> {
+        self.output.try_recv().ok()
+    }
+
     /// Its next line, which must come, but may take its time.
     pub fn line_at_last(&mut self) -> String {
         self.next_line_within(LONG).unwrap_or_else(|| panic!("{} ended where a line was expected", self.name))

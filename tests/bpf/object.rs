@@ -1,0 +1,34 @@
+//! The committed object is what its source says.
+
+use crate::device::client::project;
+use crate::device::program::finish;
+use crate::guest::host::Scratch;
+use std::fs;
+use std::process::Command;
+
+/// The compiler that made it: that of Debian 12.
+const CLANG: &str = "clang-14";
+
+#[test]
+fn the_object_is_made_from_the_source_beside_it() {
+    let programs = project("src/source/bpf/programs");
+    let version = Command::new(CLANG).arg("--version").output();
+    let version =
+        version.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    if !version.starts_with("Debian clang version 14.0.6") {
+        // Straight to the terminal: the harness keeps what a passing test prints to itself.
+        let warning =
+            "NOT RUN: whether the BPF object is made from its source: that takes Debian 12's clang-14\n";
+        fs::write("/dev/stderr", warning).expect("standard error");
+        return;
+    }
+    let scratch = std::env::temp_dir().canonicalize().expect("there is a directory for temporary files");
+    let scratch = Scratch::new(&scratch).expect("a directory for the test");
+    fs::create_dir(scratch.path("built")).expect("mkdir");
+    finish(Command::new(programs.join("build")).arg(scratch.path("built"))).well();
+    for entry in fs::read_dir(scratch.path("built")).expect("it is there") {
+        let name = entry.expect("it is readable").file_name();
+        let same = fs::read(scratch.path("built").join(&name)).ok() == fs::read(programs.join(&name)).ok();
+        assert!(same, "src/source/bpf/programs/{name:?} is old: run src/source/bpf/programs/build");
+    }
+}
