@@ -7,6 +7,7 @@ mod conformance;
 mod cuse;
 mod device;
 mod guest;
+mod languages;
 mod original;
 
 #[path = "guest/selftest.rs"]
