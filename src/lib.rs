@@ -10,6 +10,7 @@ pub mod confine;
 pub mod core;
 pub mod daemon;
 pub mod doctor;
+pub mod descriptors;
 pub mod driver;
 pub mod event;
 pub mod ids;
@@ -20,6 +21,7 @@ pub mod observe;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
 pub mod registry;
+pub mod remedy;
 pub mod source;
 pub mod sys;
 pub mod targets;

@@ -32,11 +32,6 @@ impl<D: AsFd> Channel<D> {
         Ok(Channel { device, buffer: Box::new([0; READ_BUFFER]), open_flags })
     }
 
-    /// The device.
-    pub fn device(&mut self) -> &mut D {
-        &mut self.device
-    }
-
     /// What to poll.
     pub fn poll_fd(&self) -> BorrowedFd<'_> {
         self.device.as_fd()

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::stat::{Mode, SFlag, mknod};
 
+use crate::sys::procfs;
+
 use super::Ownership;
 use super::place::{PlaceError, io_error};
 
@@ -87,6 +89,14 @@ impl DeviceNode {
             node.own(ownership)?;
         }
         Ok(node)
+    }
+
+    /// False if our mount namespace is not that of the system, which has another /dev.
+    pub fn is_seen_outside(&self) -> bool {
+        fs::symlink_metadata(&self.path).is_ok_and(|found| {
+            let (major, minor) = (nix::sys::stat::major(found.dev()), nix::sys::stat::minor(found.dev()));
+            procfs::is_mounted_outside(&format!("{major}:{minor}"))
+        })
     }
 
     fn own(&self, ownership: Ownership) -> Result<(), PlaceError> {

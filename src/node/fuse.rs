@@ -4,13 +4,10 @@
 //! that can be drained and a raw ioctl argument, which fuser's trait hides.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use fuser::{
-    Config, Filesystem, InitFlags, KernelConfig, MountOption, Session, SessionACL, SessionUnmounter,
-};
+use fuser::{Config, Filesystem, InitFlags, KernelConfig, Session, SessionACL};
 use nix::errno::Errno;
 use zerocopy::IntoBytes;
 
@@ -19,9 +16,6 @@ use crate::ids::{HandleId, Tid};
 use super::channel::{self, Channel, Taken};
 use super::wire::{self, Attr, AttrOut, GetxattrIn, InHeader, IoctlIn, OpenIn, SetattrIn, fattr, op};
 use super::{Answer, Node, NodeGone, Ownership, Request, Ticket};
-
-/// The source of the mount in `/proc/self/mountinfo`, by which it is known as ours.
-pub const MOUNT_SOURCE: &str = "kmonitor";
 
 /// The largest write that the kernel sends; with its headers it fits the smallest read buffer.
 const MAX_WRITE: u32 = 4096;
@@ -53,20 +47,9 @@ pub struct FuseNode {
 }
 
 impl FuseNode {
-    /// Mounts the node over `path`, a regular file.
-    pub fn mount(path: &Path, ownership: Ownership) -> io::Result<FuseNode> {
-        let mut config = Config::default();
-        // The kernel checks permissions, for all users alike: without allow_other a process that
-        // drops privileges after its open could no longer use its descriptor.
-        config.acl = SessionACL::All;
-        config.mount_options = vec![
-            MountOption::FSName(MOUNT_SOURCE.to_owned()),
-            MountOption::DefaultPermissions,
-            MountOption::NoExec,
-        ];
-        // Where mount(2) is refused, fuser tries fusermount, whose words end in a line break.
-        let session = Session::new(Negotiation, path, &config)
-            .map_err(|error| io::Error::new(error.kind(), error.to_string().trim_end().to_owned()))?;
+    /// The node whose requests come from this descriptor of `/dev/fuse`, which is mounted.
+    pub fn new(device: OwnedFd, ownership: Ownership) -> io::Result<FuseNode> {
+        let session = Session::from_fd(Negotiation, device, SessionACL::All, Config::default())?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let (seconds, nanoseconds) = (now.as_secs(), now.subsec_nanos());
         let attr = Attr {
@@ -86,22 +69,6 @@ impl FuseNode {
         };
         let channel = Channel::new(session, wire::FOPEN_DIRECT_IO | wire::FOPEN_NONSEEKABLE)?;
         Ok(FuseNode { channel, attr })
-    }
-
-    /// What takes the mount away; the node itself goes to the core thread.
-    pub fn unmounter(&mut self) -> Unmounter {
-        Unmounter(self.channel.device().unmount_callable())
-    }
-}
-
-/// Takes a mount away while its node is in service elsewhere.
-pub struct Unmounter(SessionUnmounter);
-
-impl Unmounter {
-    /// `umount(2)`. It fails while a client has the node open. Only the first call does anything; a
-    /// node that is dropped without it tries the same.
-    pub fn unmount(mut self) -> io::Result<()> {
-        self.0.unmount()
     }
 }
 

@@ -6,9 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
+use nix::errno::Errno;
+
+use crate::remedy::{self, remedy};
+
 use super::cuse::{CUSE_DEVICE, CuseNode};
 use super::device_node::DeviceNode;
-use super::fuse::{FuseNode, Unmounter};
+use super::fuse::FuseNode;
 use super::mount_point::MountPoint;
 use super::{Node, Ownership};
 
@@ -67,22 +71,32 @@ pub enum PlaceError {
     /// CUSE took our device and did not make it.
     #[error("the kernel did not make the device for {0}: `dmesg` tells why (its name may be taken)")]
     NoDevice(PathBuf),
-    /// The mount was refused.
+    /// We may not mount.
     #[error(
-        "cannot mount the node over {path}: {error} (in a container, mounting needs --privileged, \
-         or --cap-add SYS_ADMIN --device {FUSE_DEVICE})"
+        "cannot mount the node over {0}: this process lacks the capability CAP_SYS_ADMIN, which mounting \
+         takes: run it as root with all capabilities (sudo; in a container --privileged, or \
+         --cap-add SYS_ADMIN --device {FUSE_DEVICE})"
     )]
+    MountForbidden(PathBuf),
+    /// The mount was refused.
+    #[error("cannot mount the node over {path}: {errno}: {}", remedy(*errno))]
     Mount {
         /// Where.
         path: PathBuf,
         /// Why not.
-        error: io::Error,
+        errno: Errno,
     },
-    /// The mount went somewhere else.
-    #[error("{0} was replaced by something else while it was mounted over: use a directory of root's alone")]
+    /// Somebody else changes what is there.
+    #[error("{0} is replaced by something else again and again: use a directory of root's alone")]
     Replaced(PathBuf),
+    /// Somebody has mounted something over the node.
+    #[error(
+        "cannot unmount the node at {0}, since something else is mounted over it: take that away first \
+         (umount {0}), then what is left of the node (umount -l {0} && rm {0})"
+    )]
+    Hidden(PathBuf),
     /// A system call failed.
-    #[error("cannot {action} {path}: {error}")]
+    #[error("cannot {action} {path}: {error}: {}", remedy::of(error))]
     Io {
         /// What we wanted.
         action: &'static str,
@@ -91,6 +105,16 @@ pub enum PlaceError {
         /// Why not.
         error: io::Error,
     },
+}
+
+impl PlaceError {
+    /// The mount over this path was refused.
+    pub(super) fn mount(path: &Path, errno: Errno) -> PlaceError {
+        match errno {
+            Errno::EPERM => PlaceError::MountForbidden(path.to_owned()),
+            errno => PlaceError::Mount { path: path.to_owned(), errno },
+        }
+    }
 }
 
 pub(super) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PlaceError {
@@ -106,13 +130,15 @@ pub struct Served {
     pub place: Place,
     /// What serves, and why that.
     pub carrier: String,
+    /// What the user should know of the place.
+    pub warning: Option<String>,
 }
 
 /// Where a node is.
 pub struct Place(Kind);
 
 enum Kind {
-    Mount { point: Option<MountPoint>, unmounter: Option<Unmounter> },
+    Mount(Option<MountPoint>),
     Device(DeviceNode),
 }
 
@@ -120,18 +146,14 @@ impl Place {
     /// Takes the node out of sight while it is still served, where the carrier can; clients may hold
     /// it open.
     pub fn withdraw(&mut self) -> Result<(), PlaceError> {
-        let Kind::Mount { point, unmounter } = &mut self.0 else { return Ok(()) };
-        // Fails while clients have the node open; then it is detached.
-        if let Some(unmounter) = unmounter.take() {
-            let _ = unmounter.unmount();
-        }
+        let Kind::Mount(point) = &mut self.0 else { return Ok(()) };
         point.take().map_or(Ok(()), MountPoint::clear)
     }
 
     /// Removes what is left when the node is no longer served.
     pub fn clear(&mut self) -> Result<(), PlaceError> {
         match &self.0 {
-            Kind::Mount { .. } => self.withdraw(),
+            Kind::Mount(_) => self.withdraw(),
             Kind::Device(node) => node.clear(),
         }
     }
@@ -155,6 +177,15 @@ pub fn serve(path: &Path, ownership: Ownership, carrier: Carrier) -> Result<Serv
     mount(path, ownership, why)
 }
 
+/// What to say of a node that is in a mount namespace of our own.
+fn unseen(path: &Path) -> String {
+    format!(
+        "programs outside this mount namespace do not see {}: start kmonitor outside it, that is, neither by \
+         unshare -m nor in a unit with PrivateTmp=, ProtectHome= and the like",
+        path.display()
+    )
+}
+
 /// The name of the device whose node would be at this path.
 pub(super) fn name_in_dev(path: &Path) -> Option<&str> {
     (path.parent() == Some(Path::new("/dev"))).then(|| path.file_name()?.to_str())?
@@ -169,14 +200,14 @@ fn mount(path: &Path, ownership: Ownership, why: &str) -> Result<Served, PlaceEr
         DeviceNode::clear_leftover(path, name)?;
     }
     let mut point = MountPoint::prepare(path)?;
-    let mut node = FuseNode::mount(point.path(), ownership)
-        .map_err(|error| PlaceError::Mount { path: point.path().to_owned(), error })?;
-    point.mounted()?;
-    let unmounter = Some(node.unmounter());
+    let device = point.mount()?;
+    let seen = point.is_seen_outside()?;
+    let node = FuseNode::new(device, ownership).map_err(io_error("serve the node at", path))?;
     Ok(Served {
         node: Box::new(node),
-        place: Place(Kind::Mount { point: Some(point), unmounter }),
+        place: Place(Kind::Mount(Some(point))),
         carrier: format!("a FUSE mount, {why}"),
+        warning: (!seen).then(|| unseen(path)),
     })
 }
 
@@ -196,10 +227,12 @@ fn device(
         return Err(PlaceError::NoDevice(path.to_owned()));
     }
     let place = DeviceNode::settle(path, name, ownership, begun)?;
+    let warning = (!place.is_seen_outside()).then(|| unseen(path));
     Ok(Served {
         node: Box::new(node),
         place: Place(Kind::Device(place)),
         carrier: format!("a CUSE character device, {why}"),
+        warning,
     })
 }
 

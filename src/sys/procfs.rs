@@ -126,6 +126,8 @@ fn parse_stat(text: &[u8]) -> Option<TaskStat> {
 /// A mount as `/proc/self/mountinfo` lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
+    /// Its number, which a later mount may get.
+    pub id: u64,
     /// Where it is mounted, as bytes of a path.
     pub mount_point: Vec<u8>,
     /// The device number of the mounted file system, `major:minor`; no two mounted ones share it.
@@ -138,16 +140,34 @@ pub struct Mount {
 
 /// Reads `/proc/self/mountinfo`; the last mount of a place is the one in sight.
 pub fn mounts() -> io::Result<Vec<Mount>> {
-    Ok(fs::read("/proc/self/mountinfo")?.split(|byte| *byte == b'\n').filter_map(parse_mount).collect())
+    read_mounts("/proc/self/mountinfo")
+}
+
+/// True if the first process of the system sees a mount of the file system with this device number,
+/// `major:minor`, or cannot be asked. It does not where our mount namespace is one of our own.
+pub fn is_mounted_outside(device: &str) -> bool {
+    read_mounts("/proc/1/mountinfo").map_or(true, |mounts| mounts.iter().any(|mount| mount.device == device))
+}
+
+fn read_mounts(path: &str) -> io::Result<Vec<Mount>> {
+    Ok(fs::read(path)?.split(|byte| *byte == b'\n').filter_map(parse_mount).collect())
+}
+
+/// True in the user namespace that the system has begun with, which maps all uids to themselves.
+pub fn is_first_user_namespace() -> io::Result<bool> {
+    let map = fs::read_to_string("/proc/self/uid_map")?;
+    Ok(map.split_ascii_whitespace().eq(["0", "0", "4294967295"]))
 }
 
 fn parse_mount(line: &[u8]) -> Option<Mount> {
     // Optional fields end with a lone hyphen.
     let mut fields = line.split(|byte| *byte == b' ');
-    let device = String::from_utf8_lossy(fields.nth(2)?).into_owned();
+    let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+    let device = String::from_utf8_lossy(fields.nth(1)?).into_owned();
     let mount_point = unescape(fields.nth(1)?);
     let mut tail = fields.skip_while(|field| *field != b"-").skip(1);
     Some(Mount {
+        id,
         device,
         mount_point,
         fs_type: String::from_utf8_lossy(tail.next()?).into_owned(),
@@ -242,6 +262,7 @@ mod tests {
         let line = br"36 35 0:41 / /dev/k\040m\134 rw,nosuid shared:1 - fuse kmonitor rw,user_id=0";
         let mount = parse_mount(line).expect("a mount");
         assert_eq!(mount.mount_point, br"/dev/k m\");
+        assert_eq!(mount.id, 36);
         let Mount { device, fs_type, source, .. } = mount;
         assert_eq!([device.as_str(), fs_type.as_str(), source.as_str()], ["0:41", "fuse", "kmonitor"]);
         assert_eq!(parse_mount(b"junk"), None);

@@ -1,6 +1,6 @@
 //! What may be at the node's path already.
 
-use super::program::finish;
+use super::program::{Program, finish};
 use super::served::Place;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, SFlag, major, makedev, minor, mknod};
@@ -106,10 +106,59 @@ fn an_empty_file_that_somebody_prepared_is_covered_and_stays() {
     assert_eq!((after.ino(), after.len()), (before, 0));
 }
 
-#[test]
-fn a_path_without_a_directory_is_refused() {
-    let place = Place::new();
+fn refused_at(path: &Path, parts: &[&str]) {
     let mut command = Command::new(super::served::KMONITOR);
-    command.arg("serve").arg("--path").arg(place.beside("nowhere").join("kmonitor"));
-    finish(&mut command).gave_up(1, &["cannot find the directory of", "nowhere/kmonitor"]);
+    command.arg("serve").arg("--path").arg(path);
+    let text = path.to_str().expect("the path is text");
+    finish(&mut command).gave_up(1, &[parts, &[text]].concat());
+    assert!(fs::symlink_metadata(path).is_err(), "{text} was left");
+}
+
+#[test]
+fn a_path_without_a_directory_is_refused_with_its_remedy() {
+    let place = Place::new();
+    let nowhere = place.beside("nowhere").join("kmonitor");
+    refused_at(&nowhere, &["cannot find the directory of", "mkdir -p"]);
+    let file = place.beside("file");
+    fs::write(&file, "").expect("write");
+    refused_at(&file.join("kmonitor"), &["all of whose parts are directories"]);
+    refused_at(&place.beside(&"long".repeat(64)), &["choose a shorter place"]);
+}
+
+#[test]
+fn a_file_system_without_room_or_read_only_is_refused_and_nothing_is_left_in_it() {
+    let place = Place::new();
+    let directory = place.beside("tmpfs");
+    fs::create_dir(&directory).expect("mkdir");
+    let tmpfs = Mounted::new(Path::new("none"), &directory, Some("tmpfs"), MsFlags::empty());
+    mount(None::<&str>, &directory, None::<&str>, MsFlags::MS_REMOUNT, Some("size=4096")).expect("remount");
+    fs::write(directory.join("all"), [0; 4096]).expect("it has room for that");
+    refused_at(&directory.join("kmonitor"), &["free space in that file system", "--path"]);
+    let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+    mount(None::<&str>, &directory, None::<&str>, read_only, None::<&str>).expect("remount");
+    refused_at(&directory.join("kmonitor"), &["that file system is read-only", "--path"]);
+    drop(tmpfs);
+}
+
+#[test]
+fn a_limit_of_file_sizes_is_an_error_with_its_remedy_and_nothing_is_left() {
+    let place = Place::new();
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -f 0; exec \"$0\" serve --path \"$1\"", super::served::KMONITOR]);
+    finish(command.arg(place.path())).gave_up(1, &[place.text(), "cannot write", "ulimit -f"]);
+    place.assert_clean();
+}
+
+#[test]
+fn of_two_starts_at_once_one_serves_and_both_leave_nothing() {
+    let place = Place::new();
+    for round in 0..60 {
+        let mut starts = [(); 2].map(|()| {
+            let mut command = place.run_command(&[], &["true"]);
+            Program::start(command.stderr(std::process::Stdio::null()))
+        });
+        let ends = starts.each_mut().map(|start| start.end().code());
+        assert!(ends.contains(&Some(0)), "round {round}: {ends:?}");
+        place.assert_clean();
+    }
 }
