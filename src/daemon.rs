@@ -1,24 +1,27 @@
 //! The daemon: its parts put together, started in order and taken down in order.
 
+use std::fmt::Display;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::geteuid;
 
 use crate::confine;
 use crate::core::{Core, CoreError, Options};
+use crate::descriptors::{self, LEAST};
 use crate::driver::Driver;
 use crate::node::{self, Carrier, NodeGone, Ownership, Place, PlaceError, Served};
 use crate::observe::Observer;
 use crate::registry::{Limits, Registry};
+use crate::remedy;
 use crate::source::{ProcConnector, RECEIVE_BUFFER, SourceError};
+use crate::sys::procfs;
 
 /// What the daemon's owner may choose.
 #[derive(Clone, Debug)]
@@ -60,6 +63,18 @@ pub enum StartError {
     /// Not root.
     #[error("must run as root, to mount the node, to hear of all processes and to signal monitors: try sudo")]
     NotRoot,
+    /// Root of a user namespace only.
+    #[error(
+        "runs in a user namespace, whose root may neither mount the node nor hear of all processes: start it \
+         on the host, as root of the host"
+    )]
+    UserNamespace,
+    /// The limit of open files.
+    #[error(
+        "the limit of open files is {0}, too low to serve: raise the limit to {LEAST} at least (ulimit -n, \
+         LimitNOFILE= of the unit); each monitor and each target takes one more"
+    )]
+    Descriptors(u64),
     /// The node's place.
     #[error(transparent)]
     Place(#[from] PlaceError),
@@ -67,8 +82,12 @@ pub enum StartError {
     #[error(transparent)]
     Source(#[from] SourceError),
     /// A resource of our own.
-    #[error("cannot start: {0}")]
-    Resources(#[from] io::Error),
+    #[error("cannot get what serving takes of the system: {error}: {}", remedy::of(error))]
+    Resources {
+        /// Why not.
+        #[from]
+        error: io::Error,
+    },
 }
 
 /// How long the log may take in the end.
@@ -106,6 +125,13 @@ impl Daemon {
         if !geteuid().is_root() {
             return Err(StartError::NotRoot);
         }
+        if !procfs::is_first_user_namespace()? {
+            return Err(StartError::UserNamespace);
+        }
+        let descriptors = descriptors::raise_limit().map_err(io::Error::from)?;
+        if descriptors < LEAST {
+            return Err(StartError::Descriptors(descriptors));
+        }
         let (observer, log) = Observer::start()?;
         let mut source = ProcConnector::new(config.event_buffer);
         if !source.check()? {
@@ -116,7 +142,11 @@ impl Daemon {
         let event = || EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).map(Arc::new);
         let (stop, ended) = (event().map_err(io::Error::from)?, event().map_err(io::Error::from)?);
 
-        let Served { node, place, carrier } = node::serve(&config.path, config.ownership, config.carrier)?;
+        let Served { node, place, carrier, warning } =
+            node::serve(&config.path, config.ownership, config.carrier)?;
+        if let Some(warning) = warning {
+            observer.say(warning);
+        }
         let mut core = Core::new(node, source, driver, registry, observer.clone(), config.options)?;
         let core = confine::spawn("kmonitor-core", &confine::CORE, {
             let (stop, ended) = (stop.clone(), ended.clone());
@@ -133,24 +163,20 @@ impl Daemon {
         self.ended.as_fd()
     }
 
-    /// What carries the node, and why that.
-    pub fn carrier(&self) -> &str {
-        &self.carrier
+    /// Says on standard output that the node is served, and logs what carries it.
+    pub fn announce(&self, path: &Path) {
+        let carrier = format_args!("the device is {}", self.carrier);
+        self.observer.announce(carrier, format_args!("ready: {}", path.display()));
+    }
+
+    /// Logs a line.
+    pub fn say(&self, line: impl Display) {
+        self.observer.say(line);
     }
 
     /// Logs what the daemon has done so far.
     pub fn say_counters(&self) {
         self.observer.say_counters();
-    }
-
-    /// Allows as many descriptors as the system lets us: each target and each monitor takes one.
-    /// Programs that are started later inherit it, so start those first.
-    pub fn raise_descriptor_limit(&self) {
-        if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
-            && let Err(errno) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
-        {
-            self.observer.say(format_args!("cannot raise our limit of open files: {errno}"));
-        }
     }
 
     /// Gives up what is not needed to serve and to stop. Programs that are started later inherit that,

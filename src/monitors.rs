@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
+use crate::descriptors;
 use crate::ids::{Instance, MonitorId, Tgid, Tid, Uid};
 use crate::node::Caller;
 use crate::registry::Credentials;
@@ -60,13 +61,17 @@ impl Monitors {
         Some(MonitorId { instance, tid })
     }
 
-    /// The caller as a monitor, made one if it was none. ESRCH: it has no process that we can see.
+    /// The caller as a monitor, made one if it was none. ESRCH: it has no process that we can see. EMFILE:
+    /// there are no descriptors for more monitors.
     pub fn enrol(&mut self, caller: Caller) -> Result<MonitorId, Errno> {
         if let Some(known) = self.known(caller) {
             return Ok(known);
         }
         let status = procfs::task_status(caller.tid.0).map_err(|_| Errno::ESRCH)?;
         let pidfd = PidFd::open(status.tgid)?;
+        if !descriptors::leaves(descriptors::RESERVED, &pidfd) {
+            return Err(Errno::EMFILE);
+        }
         self.last += 1;
         let instance = Instance(self.last);
         self.exits.add(&pidfd, EpollEvent::new(EpollFlags::EPOLLIN, instance.0))?;

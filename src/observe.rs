@@ -13,6 +13,9 @@ use crate::confine;
 /// Log lines that wait for a slow reader of our standard error; more are counted and dropped.
 const BACKLOG: usize = 256;
 
+/// How long a line may take whose writer waits for it.
+const WRITTEN: Duration = Duration::from_secs(1);
+
 /// A line that repeats is not logged again within this time.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -89,40 +92,54 @@ impl Count {
     }
 }
 
-/// Takes log lines from other threads without ever making them wait.
+/// Takes lines from other threads without ever making them wait: a thread for each of our two outputs
+/// writes them, and waits where nobody reads.
 #[derive(Clone, Debug)]
 pub struct Observer {
-    lines: Sender<String>,
+    log: Sender<Line>,
+    output: Sender<Line>,
     /// The last line, and when it was said.
     last: Arc<Mutex<(String, Instant)>>,
     /// The counters.
     pub counters: Arc<Counters>,
 }
 
+/// A line; when it has been written, the channel closes.
+#[derive(Debug)]
+struct Line {
+    text: String,
+    _written: Option<Sender<()>>,
+}
+
 impl Observer {
-    /// Starts the log: a thread that writes lines to standard error until all observers are gone. Then
-    /// the channel that is given back closes.
+    /// Starts the threads that write lines until all observers are gone. Then the channel that is given
+    /// back closes.
     pub fn start() -> io::Result<(Observer, Receiver<()>)> {
-        let (lines, receiver) = bounded(BACKLOG);
-        let (at_work, ended) = bounded(0);
-        confine::spawn("kmonitor-log", &confine::NOTHING, move || {
-            let _at_work = at_work;
-            write_lines(&receiver);
+        let (log, log_lines) = bounded(BACKLOG);
+        let (output, output_lines) = bounded(BACKLOG);
+        let (at_work, ended) = bounded::<()>(0);
+        let start = |name, lines, write: fn(&[u8]) -> io::Result<()>| {
+            let at_work = at_work.clone();
+            confine::spawn(name, &confine::NOTHING, move || {
+                let _at_work = at_work;
+                write_lines(&lines, write);
+            })
+        };
+        start("kmonitor-log", log_lines, |line| io::stderr().write_all(line))?;
+        start("kmonitor-output", output_lines, |line| {
+            io::stdout().write_all(line).and_then(|()| io::stdout().flush())
         })?;
-        Ok((Observer::new(lines), ended))
+        Ok((Observer::new(log, output), ended))
     }
 
     /// An observer whose lines nobody reads.
     pub fn silent() -> Observer {
-        Observer::new(bounded(0).0)
+        Observer::new(bounded(0).0, bounded(0).0)
     }
 
-    fn new(lines: Sender<String>) -> Observer {
-        Observer {
-            lines,
-            last: Arc::new(Mutex::new((String::new(), Instant::now()))),
-            counters: Arc::default(),
-        }
+    fn new(log: Sender<Line>, output: Sender<Line>) -> Observer {
+        let last = Arc::new(Mutex::new((String::new(), Instant::now())));
+        Observer { log, output, last, counters: Arc::default() }
     }
 
     /// Logs a line.
@@ -135,24 +152,33 @@ impl Observer {
             }
             *last = (line.clone(), Instant::now());
         }
-        self.send(line);
+        self.send(&self.log, line, None);
     }
 
     /// Logs the counters.
     pub fn say_counters(&self) {
-        self.send(self.counters.to_string());
+        self.send(&self.log, self.counters.to_string(), None);
     }
 
-    fn send(&self, line: String) {
-        if let Err(TrySendError::Full(_)) = self.lines.try_send(line) {
+    /// Says what the daemon's start has come to on standard output, after what was logged before: as far as
+    /// somebody reads that within a moment.
+    pub fn announce(&self, log: impl fmt::Display, output: impl fmt::Display) {
+        let (written, done) = bounded(0);
+        self.send(&self.log, log.to_string(), Some(written));
+        let _ = done.recv_timeout(WRITTEN);
+        self.send(&self.output, output.to_string(), None);
+    }
+
+    fn send(&self, to: &Sender<Line>, text: String, written: Option<Sender<()>>) {
+        if let Err(TrySendError::Full(_)) = to.try_send(Line { text, _written: written }) {
             self.counters.log_dropped.add();
         }
     }
 }
 
-fn write_lines(lines: &Receiver<String>) {
+fn write_lines(lines: &Receiver<Line>, write: fn(&[u8]) -> io::Result<()>) {
     for line in lines {
-        // Nobody is left to be told that standard error is gone.
-        let _ = io::stderr().write_all(format!("kmonitor: {line}\n").as_bytes());
+        // Nobody is left to be told that the reader is gone.
+        let _ = write(format!("kmonitor: {}\n", line.text).as_bytes());
     }
 }

@@ -13,9 +13,11 @@ use std::error::Error;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 use clap::Parser;
+use nix::poll::{PollFd, PollFlags, poll};
 
 use exit::Exit;
 use options::{Cli, Command};
@@ -38,9 +40,17 @@ impl Failure {
     }
 }
 
-/// Says a line on standard error, in one write. Whoever read that may have gone away; we go on all the same.
+/// How long a last word may take.
+const SAID: u16 = 1000;
+
+/// Says a line on standard error, in one write, if somebody reads that within a second: nobody may, and we
+/// go on, or end, all the same.
 fn say(line: impl Display) {
-    let _ = io::stderr().write_all(format!("kmonitor: {line}\n").as_bytes());
+    let stderr = io::stderr();
+    let mut room = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+    if poll(&mut room, SAID) != Ok(0) {
+        let _ = (&stderr).write_all(format!("kmonitor: {line}\n").as_bytes());
+    }
 }
 
 /// Runs the command that the arguments name.

@@ -5,7 +5,8 @@ use std::io;
 use std::process::{Child, Command, ExitStatus};
 
 use kmonitor::daemon::{Config, Daemon};
-use kmonitor::sys::spawn::with_signal_mask;
+use kmonitor::sys::spawn::{self, Inheritance};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -19,9 +20,14 @@ pub fn run(config: &Config, program: &[OsString]) -> Result<Exit, Failure> {
     let signals =
         Signals::block(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT])
             .map_err(cannot_serve)?;
+    let open_files = getrlimit(Resource::RLIMIT_NOFILE).map_err(cannot_serve)?;
+    let inheritance = Inheritance {
+        mask: signals.mask_before(),
+        ignores_children: signals.was_ignored(Signal::SIGCHLD),
+        open_files,
+    };
     let daemon = Daemon::start(config).map_err(|error| Failure::new(Exit::OwnError, error))?;
-    let mut child = start(program, &signals)?;
-    daemon.raise_descriptor_limit();
+    let mut child = start(program, inheritance)?;
     daemon.confine();
     let status = wait(&mut child, &daemon, &signals).map_err(|error| Failure::new(Exit::OwnError, error))?;
     if let Err(error) = daemon.stop() {
@@ -30,12 +36,10 @@ pub fn run(config: &Config, program: &[OsString]) -> Result<Exit, Failure> {
     Ok(Exit::Program(status))
 }
 
-fn start(program: &[OsString], signals: &Signals) -> Result<Child, Failure> {
+fn start(program: &[OsString], inheritance: Inheritance) -> Result<Child, Failure> {
     let (name, arguments) =
         program.split_first().ok_or_else(|| Failure::new(Exit::NotFound, "no program is named"))?;
-    let mut command = Command::new(name);
-    with_signal_mask(command.args(arguments), signals.mask_before());
-    command.spawn().map_err(|error| {
+    spawn::with(inheritance, Command::new(name).args(arguments)).spawn().map_err(|error| {
         let not_found = error.kind() == io::ErrorKind::NotFound;
         let exit = if not_found { Exit::NotFound } else { Exit::CannotExecute };
         Failure::new(exit, format!("cannot run {}: {error}", name.display()))
@@ -55,7 +59,7 @@ fn wait(child: &mut Child, daemon: &Daemon, signals: &Signals) -> io::Result<Exi
             }
             News::Signal(_) => {}
             News::Readable => {
-                say("the device is no longer served; the program goes on without it");
+                daemon.say("the device is no longer served; the program goes on without it");
                 serving = None;
             }
         }

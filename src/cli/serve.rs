@@ -1,7 +1,5 @@
 //! `kmonitor serve`
 
-use std::io::{self, Write};
-
 use kmonitor::core::Options;
 use kmonitor::daemon::{Config, Daemon, StartError};
 use kmonitor::node::{Ownership, PlaceError};
@@ -9,10 +7,10 @@ use kmonitor::registry::Limits;
 use nix::sys::signal::Signal;
 use sd_notify::NotifyState;
 
+use super::Failure;
 use super::exit::Exit;
 use super::options::DeviceOptions;
 use super::signals::{News, Signals};
-use super::{Failure, say};
 
 impl DeviceOptions {
     /// What the options ask of the daemon.
@@ -33,11 +31,8 @@ pub fn serve(config: &Config) -> Result<Exit, Failure> {
     let signals = Signals::block(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1])
         .map_err(|errno| Failure::new(Exit::Error, errno))?;
     let daemon = Daemon::start(config).map_err(|error| Failure::new(start_exit(&error), error))?;
-    daemon.raise_descriptor_limit();
     daemon.confine();
-    say(format_args!("the device is {}", daemon.carrier()));
-    // As with `say`: nobody may be there to read it.
-    let _ = writeln!(io::stdout(), "kmonitor: ready: {}", config.path.display());
+    daemon.announce(&config.path);
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     let next = || signals.wait(Some(daemon.ended())).map_err(|errno| Failure::new(Exit::Error, errno));
     while let News::Signal(Signal::SIGUSR1) = next()? {
@@ -51,10 +46,14 @@ pub fn serve(config: &Config) -> Result<Exit, Failure> {
 /// What a daemon that does not start exits with.
 fn start_exit(error: &StartError) -> Exit {
     match error {
-        StartError::NotRoot | StartError::Source(_) => Exit::Unavailable,
+        StartError::NotRoot | StartError::UserNamespace | StartError::Source(_) => Exit::Unavailable,
         StartError::Place(
-            PlaceError::NoFuse | PlaceError::NoCuse(_) | PlaceError::NoDevice(_) | PlaceError::Mount { .. },
+            PlaceError::NoFuse
+            | PlaceError::NoCuse(_)
+            | PlaceError::NoDevice(_)
+            | PlaceError::MountForbidden(_)
+            | PlaceError::Mount { .. },
         ) => Exit::Unavailable,
-        StartError::Place(_) | StartError::Resources(_) => Exit::Error,
+        StartError::Place(_) | StartError::Descriptors(_) | StartError::Resources { .. } => Exit::Error,
     }
 }

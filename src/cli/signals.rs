@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
+use kmonitor::sys::disposition::{is_ignored, set_default};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
@@ -19,15 +20,33 @@ pub enum News {
 pub struct Signals {
     news: SignalFd,
     before: SigSet,
+    ignored: SigSet,
 }
 
 impl Signals {
-    /// Blocks these signals. To be called before any thread is started.
+    /// Blocks these signals, but for those that this process was started to ignore: by nohup(1), or in
+    /// the background of a shell without job control. To be called before any thread is started.
+    ///
+    /// The end of a child is told in any case; and a file that grows past its limit is an error, not the
+    /// end.
     pub fn block(signals: &[Signal]) -> nix::Result<Signals> {
-        let set: SigSet = signals.iter().copied().collect();
-        let before = set.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
-        let news = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-        Ok(Signals { news, before })
+        let (mut wanted, mut ignored) = (SigSet::empty(), SigSet::empty());
+        for signal in signals {
+            if !is_ignored(*signal) {
+                wanted.add(*signal);
+                continue;
+            }
+            ignored.add(*signal);
+            if *signal == Signal::SIGCHLD {
+                set_default(*signal)?;
+                wanted.add(*signal);
+            }
+        }
+        let mut blocked = wanted;
+        blocked.add(Signal::SIGXFSZ);
+        let before = blocked.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+        let news = SignalFd::with_flags(&wanted, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        Ok(Signals { news, before, ignored })
     }
 
     /// The mask as it was before.
@@ -39,6 +58,11 @@ impl Signals {
     pub fn take(&self) -> nix::Result<Option<Signal>> {
         let info = self.news.read_signal()?;
         Ok(info.and_then(|info| Signal::try_from(info.ssi_signo as i32).ok()))
+    }
+
+    /// True if the process ignored this signal before.
+    pub fn was_ignored(&self, signal: Signal) -> bool {
+        self.ignored.contains(signal)
     }
 
     /// Waits for one of the signals or for the descriptor.

@@ -10,6 +10,7 @@ use crate::ids::{HandleId, MonitorId, Tgid, Tid};
 use crate::monitors::Monitors;
 use crate::node::{Answer, Caller, Node, Request};
 use crate::registry::{Deregistered, Key, Registered};
+use crate::remedy::remedy;
 use crate::source::Source;
 
 use super::{Core, CoreError, held, wait};
@@ -65,7 +66,9 @@ impl<N: Node, S: Source> Core<N, S> {
         let monitor = match self.monitors.enrol(caller) {
             Ok(monitor) => monitor,
             Err(errno) => {
-                self.observer.say(format_args!("cannot watch over monitor {}: {errno}", caller.tid));
+                let remedy = remedy(errno);
+                self.observer
+                    .say(format_args!("cannot watch over monitor {}: {errno}: {remedy}", caller.tid));
                 return Ok(Err(Errno::ENOMEM));
             }
         };

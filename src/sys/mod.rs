@@ -14,7 +14,6 @@ pub mod pidfd;
 pub mod priority;
 pub mod procfs;
 pub mod real_time_signal;
-pub mod signal;
 pub mod spawn;
 pub mod statx;
 pub mod thread_name;

@@ -8,12 +8,12 @@ mod census;
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::resource::{Resource, getrlimit};
 
+use crate::descriptors;
 use crate::event::{Event, Kind};
 use crate::ids::{Stamp, Tgid, Tid, Uid};
 use crate::observe::Observer;
@@ -315,11 +315,8 @@ impl Targets {
 
 /// EMFILE when what is left is needed elsewhere.
 fn open_pidfd(tid: Tid) -> Result<PidFd, Errno> {
-    let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
     let pidfd = PidFd::open(tid.0)?;
-    // The kernel gives out the lowest number that is free.
-    let used = pidfd.as_fd().as_raw_fd() as u64;
-    if used + SPARE < limit { Ok(pidfd) } else { Err(Errno::EMFILE) }
+    if descriptors::leaves(SPARE, &pidfd) { Ok(pidfd) } else { Err(Errno::EMFILE) }
 }
 
 fn uid_now(tid: Tid) -> Option<Uid> {

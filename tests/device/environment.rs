@@ -117,3 +117,82 @@ fn in_a_network_namespace_the_user_is_told_to_use_the_hosts() {
 fn in_a_pid_namespace_the_user_is_told_to_use_the_hosts() {
     refused_in_namespace(&["-p", "-f", "--mount-proc"], &["pid", "namespace", "on the host", "--pid=host"]);
 }
+
+#[test]
+fn in_a_user_namespace_the_user_is_told_to_use_the_host() {
+    refused_in_namespace(&["-r"], &["user namespace", "on the host"]);
+}
+
+#[test]
+fn in_a_mount_namespace_of_its_own_the_daemon_warns_that_nobody_sees_the_node() {
+    let place = Place::new();
+    for (options, is_seen) in
+        [(&["-m"][..], false), (&["-m", "--propagation", "unchanged"], is_shared(&place))]
+    {
+        let mut command = Command::new("unshare");
+        command.args(options).arg(KMONITOR).args(["serve", "--path", place.text()]);
+        let mut daemon = place.serve_by(command);
+        daemon.program.signal(Signal::SIGTERM);
+        assert!(daemon.end().success());
+        let complaints = fs::read_to_string(place.beside("errors")).expect("its errors are text");
+        let warned = complaints.contains("do not see") && complaints.contains("PrivateTmp=");
+        assert_eq!(warned, !is_seen, "{options:?}: {complaints}");
+    }
+}
+
+/// True if what is mounted below the place is mounted in other namespaces, too.
+fn is_shared(place: &Place) -> bool {
+    let directory = place.path().parent().expect("it has one");
+    finish(Command::new("findmnt").args(["-n", "-o", "PROPAGATION", "-T"]).arg(directory))
+        .well()
+        .starts_with("shared")
+}
+
+#[test]
+fn without_the_capability_to_mount_the_user_is_told_so() {
+    let place = Place::new();
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set", "-sys_admin", KMONITOR, "serve", "--path", place.text()]);
+    finish(&mut command).gave_up(2, &[place.text(), "CAP_SYS_ADMIN", "sudo", "--cap-add SYS_ADMIN"]);
+    place.assert_clean();
+}
+
+#[test]
+fn with_few_descriptors_it_serves_or_says_which_limit_to_raise() {
+    let place = Place::new();
+    for descriptors in [8, 10, 12, 16, 32, 63] {
+        let command = place.serve_command(&[]);
+        let limit = format!("ulimit -n {descriptors}; exec \"$@\"");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &limit, "sh"]).arg(command.get_program()).args(command.get_args());
+        finish(&mut shell).gave_up(1, &["raise the limit", "ulimit -n", "LimitNOFILE="]);
+        place.assert_clean();
+    }
+    let mut enough = Command::new("sh");
+    enough.args(["-c", "ulimit -n 64; exec \"$0\" serve --path \"$1\"", KMONITOR]).arg(place.path());
+    let daemon = place.serve_by(enough);
+    let mut client = Client::of(&place);
+    let mut target = Program::quiet(&mut Command::new("cat"));
+    assert_eq!(client.register(target.id(), event::PROCESS_EXIT), Ok(0));
+    target.hang_up();
+    assert_eq!(client.take(1), [Signalled::of(target.id(), 0, event::PROCESS_EXIT)]);
+    daemon.stop_complaining();
+}
+
+#[test]
+fn a_program_under_run_has_its_limit_of_descriptors_as_it_was() {
+    let place = Place::new();
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -S -n 50; exec \"$0\" run --path \"$1\" -- sh -c 'ulimit -S -n'", KMONITOR]);
+    assert_eq!(finish(command.arg(place.path())).well(), "50\n");
+}
+
+#[test]
+fn a_program_under_run_is_waited_for_where_the_ends_of_children_were_ignored() {
+    let place = Place::new();
+    let mut command = Command::new("env");
+    command.args(["--ignore-signal=CHLD", KMONITOR, "run", "--path", place.text(), "--"]);
+    let ignored = finish(command.args(["grep", "SigIgn", "/proc/self/status"])).well();
+    let ignored = u64::from_str_radix(ignored.trim().trim_start_matches("SigIgn:\t"), 16).expect("a mask");
+    assert_ne!(ignored & 1 << (libc::SIGCHLD - 1), 0, "the program does not ignore them: {ignored:#x}");
+}

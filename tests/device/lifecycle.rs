@@ -2,17 +2,19 @@
 
 use super::client::{Client, event};
 use super::place::{MARKER, open_as};
-use super::program::Program;
-use super::served::{Place, is_mounted};
+use super::program::{LIMIT, Program, finish, until, within};
+use super::served::{KMONITOR, Place, is_mounted};
 use nix::errno::Errno;
-use nix::mount::{MntFlags, umount2};
-use nix::sys::signal::Signal;
-use nix::unistd::{Gid, Uid, chown};
-use std::fs::{self, Permissions};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Gid, Pid, Uid, chown};
+use std::fs::{self, File, Permissions};
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// A user who is nobody in particular.
@@ -188,4 +190,112 @@ fn targets_and_monitors_notice_nothing_of_the_daemons_end() {
     target.hang_up();
     assert!(target.end().success());
     assert_eq!(client.pending(), []);
+}
+
+/// A daemon whose node is in a directory of its own within the place's.
+fn serve_in(place: &Place, directory: &str) -> (Program, PathBuf) {
+    let node = place.beside(directory).join("kmonitor");
+    fs::create_dir(place.beside(directory)).expect("mkdir");
+    let errors = File::create(place.beside("errors")).expect("a file for its errors");
+    let mut daemon =
+        Program::start(Command::new(KMONITOR).args(["serve", "--path"]).arg(&node).stderr(errors));
+    assert!(daemon.line().contains("ready"));
+    (daemon, node)
+}
+
+#[test]
+fn a_node_whose_directory_was_renamed_goes_from_where_it_is_by_now() {
+    let place = Place::new();
+    let (mut daemon, node) = serve_in(&place, "before");
+    fs::rename(place.beside("before"), place.beside("after")).expect("rename");
+    // A daemon at the old path is none of the first one's business.
+    let (mut second, _) = serve_in(&place, "before");
+    daemon.signal(Signal::SIGTERM);
+    let status = daemon.end();
+    let moved = place.beside("after").join("kmonitor");
+    let left = is_mounted(&moved);
+    let _ = umount2(&moved, MntFlags::MNT_DETACH);
+    assert!(!left && fs::symlink_metadata(&moved).is_err(), "the node was left at {}", moved.display());
+    assert!(status.success());
+    assert!(is_mounted(&node), "the second daemon's mount has gone");
+    second.signal(Signal::SIGTERM);
+    assert!(second.end().success());
+    assert!(fs::symlink_metadata(&node).is_err());
+}
+
+#[test]
+fn what_was_mounted_over_the_node_stays_and_the_user_is_told_what_to_do() {
+    let place = Place::new();
+    let mut daemon = place.serve(&[]);
+    let file = place.beside("file");
+    fs::write(&file, "mine").expect("write");
+    mount(Some(&file), place.path(), None::<&str>, MsFlags::MS_BIND, None::<&str>).expect("mount");
+    daemon.program.signal(Signal::SIGTERM);
+    assert_eq!(daemon.end().code(), Some(1));
+    let complaint = daemon.complaints();
+    assert!(complaint.contains(&format!("umount -l {0} && rm {0}", place.text())), "{complaint}");
+    assert_eq!(fs::read_to_string(place.path()).expect("it is still mounted"), "mine");
+    // As the daemon said.
+    finish(Command::new("umount").arg(place.path())).well();
+    finish(Command::new("umount").arg("-l").arg(place.path())).well();
+    fs::remove_file(place.path()).expect("remove");
+    place.assert_clean();
+}
+
+#[test]
+fn signals_that_were_ignored_at_the_start_stay_ignored() {
+    let place = Place::new();
+    for (signal, name) in [(Signal::SIGHUP, "HUP"), (Signal::SIGINT, "INT"), (Signal::SIGUSR1, "USR1")] {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("trap '' {name}; exec \"$0\" serve --path \"$1\""), KMONITOR]);
+        command.arg(place.path());
+        let daemon = place.serve_by(command);
+        daemon.program.signal(signal);
+        // It takes a call after that.
+        assert_eq!(Client::start().open(place.path()), Ok(0), "{name} ended it");
+        daemon.stop();
+    }
+}
+
+#[test]
+fn outputs_that_nobody_reads_hold_up_neither_the_start_nor_the_end() {
+    let place = Place::new();
+    for full in ["output", "errors"] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        fill(&writer);
+        let mut command = place.serve_command(&[]);
+        if full == "output" {
+            command.stdout(writer).stderr(Stdio::null());
+        } else {
+            command.stderr(writer).stdout(Stdio::null());
+        }
+        let mut daemon = command.spawn().expect("it starts");
+        until("the node is there", || is_mounted(place.path()));
+        assert_eq!(Client::start().open(place.path()), Ok(0), "{full}");
+        kill(Pid::from_raw(daemon.id() as i32), Signal::SIGTERM).expect("it lives");
+        let mut status = None;
+        let ended = || {
+            status = daemon.try_wait().expect("it is our child");
+            status.is_some()
+        };
+        let in_time = within(LIMIT, ended);
+        if !in_time {
+            daemon.kill().expect("it lives");
+            daemon.wait().expect("it is our child");
+        }
+        assert!(in_time, "it has not ended, its {full} being full");
+        assert!(status.is_some_and(|status| status.success()), "{full}: {status:?}");
+        place.assert_clean();
+        drop(reader);
+    }
+}
+
+/// Writes until the pipe takes no more.
+fn fill(pipe: &std::io::PipeWriter) {
+    let nonblocking =
+        |on| fcntl(pipe, FcntlArg::F_SETFL(if on { OFlag::O_NONBLOCK } else { OFlag::empty() }));
+    nonblocking(true).expect("fcntl");
+    let mut writer = pipe;
+    while writer.write(&[b'x'; 4096]).is_ok() {}
+    nonblocking(false).expect("fcntl");
 }

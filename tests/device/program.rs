@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// What takes a moment on an idle machine hangs if it takes longer.
-const LIMIT: Duration = Duration::from_secs(120);
+pub const LIMIT: Duration = Duration::from_secs(120);
 
 /// Likewise a program that does thousands of rounds.
 pub const LONG: Duration = Duration::from_secs(900);
@@ -21,7 +21,8 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     assert!(within(LIMIT, &mut holds), "{what}: not so after {LIMIT:?}");
 }
 
-fn within(limit: Duration, holds: &mut dyn FnMut() -> bool) -> bool {
+/// True once something holds; false if it does not in this time.
+pub fn within(limit: Duration, mut holds: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + limit;
     while !holds() {
         if Instant::now() > deadline {
