@@ -30,7 +30,7 @@ fn each_thread_has_the_capabilities_that_it_needs_and_cannot_gain_others() {
         let expected: &[u32] = match name {
             "kmonitor" => &[CAP_SYS_ADMIN, CAP_DAC_OVERRIDE, CAP_KILL],
             "kmonitor-core" => &[CAP_KILL, CAP_SYS_PTRACE, CAP_NET_ADMIN, CAP_SYS_NICE],
-            "kmonitor-log" => &[],
+            "kmonitor-log" | "kmonitor-output" => &[],
             other => panic!("what is thread {other}?"),
         };
         let mask = expected.iter().fold(0u64, |mask, capability| mask | 1 << capability);
@@ -41,7 +41,7 @@ fn each_thread_has_the_capabilities_that_it_needs_and_cannot_gain_others() {
         assert_eq!((fields["NoNewPrivs"], fields["Seccomp"]), ("1", "2"), "{name}");
         seen.push(name.to_owned());
     }
-    assert_eq!(seen.len(), 3, "{seen:?}");
+    assert_eq!(seen.len(), 4, "{seen:?}");
     daemon.stop();
 }
 
