@@ -10,6 +10,6 @@ mod target;
 mod waiting;
 
 pub use ending::Ending;
-pub use selector::{Selector, select};
+pub use selector::{Selector, cgroup, select};
 pub use target::{Named, Target, TargetError, from_pidfile, open, raise_descriptor_limit};
 pub use waiting::{News, Waiting};

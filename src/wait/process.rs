@@ -11,8 +11,11 @@ use std::process::ExitStatus;
 
 use crate::sys::procfs::{TaskStatus, task_status};
 
-/// The ids of all processes that /proc shows.
+/// The ids of all processes that /proc shows. NotFound: it is not mounted, or shows another pid namespace.
 pub fn all() -> io::Result<Vec<i32>> {
+    if fs::read_link("/proc/self")?.to_str() != Some(&std::process::id().to_string()) {
+        return Err(io::ErrorKind::NotFound.into());
+    }
     let entries = fs::read_dir("/proc")?;
     Ok(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
 }

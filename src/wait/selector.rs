@@ -9,6 +9,7 @@ use regex_lite::Regex;
 
 use super::process::{self, Process, base_name};
 use super::target::{Target, TargetError};
+use crate::sys::procfs;
 
 /// The kernel keeps so many bytes of a process's name (TASK_COMM_LEN, less the zero).
 const NAME_LENGTH: usize = 15;
@@ -24,7 +25,7 @@ pub struct Selector {
     pub users: Vec<u32>,
     /// Its parent's process id.
     pub parents: Vec<i32>,
-    /// Its control group, or one above.
+    /// Its control group, or one above, as in `/proc/PID/cgroup`; [`cgroup`] makes one of what users write.
     pub cgroups: Vec<PathBuf>,
 }
 
@@ -59,11 +60,17 @@ impl Selector {
 
     fn is_in_cgroup(&self, process: Process) -> bool {
         let groups = process.cgroups();
-        self.cgroups.iter().any(|wanted| {
-            let wanted = Path::new("/").join(wanted.strip_prefix("/sys/fs/cgroup").unwrap_or(wanted));
-            groups.iter().any(|group| group.starts_with(&wanted))
-        })
+        self.cgroups.iter().any(|wanted| groups.iter().any(|group| group.starts_with(wanted)))
     }
+}
+
+/// The control group of this path, which may also be its directory, and may lack the slash in front.
+pub fn cgroup(path: &Path) -> PathBuf {
+    let mounts = procfs::mounts().unwrap_or_default();
+    let hierarchies = mounts.iter().filter(|mount| mount.fs_type.starts_with("cgroup"));
+    let mut inside =
+        hierarchies.filter_map(|mount| path.strip_prefix(OsStr::from_bytes(&mount.mount_point)).ok());
+    Path::new("/").join(inside.next().unwrap_or(path))
 }
 
 fn is_named(process: Process, wanted: &OsStr) -> bool {
@@ -178,6 +185,16 @@ mod tests {
             Selector { cgroups: vec!["/no/such/group".into()], ..selector.clone() },
         ] {
             assert_eq!(selected(&narrower), [0; 0], "{narrower:?}");
+        }
+    }
+
+    #[test]
+    fn a_control_group_is_found_by_its_name_and_by_its_directory() {
+        assert_eq!(cgroup(Path::new("/a.slice/b/")), Path::new("/a.slice/b"));
+        assert_eq!(cgroup(Path::new("a.slice/b")), Path::new("/a.slice/b"));
+        for mount in procfs::mounts().expect("/proc").iter().filter(|mount| mount.fs_type == "cgroup2") {
+            let directory = Path::new(OsStr::from_bytes(&mount.mount_point)).join("a.slice");
+            assert_eq!(cgroup(&directory), Path::new("/a.slice"));
         }
     }
 

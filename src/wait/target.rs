@@ -68,7 +68,7 @@ pub enum TargetError {
         errno: Errno,
     },
     /// A selection, without /proc.
-    #[error("cannot look for processes in /proc: {0}")]
+    #[error("cannot look for processes ({0}): /proc is not mounted, or is that of another pid namespace")]
     NoProc(io::Error),
     /// A pidfile cannot be read.
     #[error("cannot read the pidfile {path}: {error}")]

@@ -1,3 +1,12 @@
-//! The commands that serve nothing, as their users run them.
+//! The commands that serve nothing, and what all commands share, as their users run them.
 
 mod doctor;
+mod hidden;
+mod output;
+mod pidfile;
+mod races;
+mod selection;
+mod status;
+mod target;
+mod usage;
+mod waiting;

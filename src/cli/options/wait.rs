@@ -66,7 +66,7 @@ pub struct WaitOptions {
     pub parent: Vec<i32>,
     /// Processes in this control group or below
     ///
-    /// PATH is as in /proc/PID/cgroup, such as /system.slice/cron.service, or below /sys/fs/cgroup.
+    /// PATH is as in /proc/PID/cgroup, such as /system.slice/cron.service, or the group's directory.
     #[arg(long, value_name = "PATH")]
     pub cgroup: Vec<PathBuf>,
     /// The process whose number is in this file

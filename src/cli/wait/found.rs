@@ -42,7 +42,7 @@ impl Found {
             patterns: options.full.clone(),
             users: options.user.clone(),
             parents: options.parent.clone(),
-            cgroups: options.cgroup.clone(),
+            cgroups: options.cgroup.iter().map(|path| wait::cgroup(path)).collect(),
         };
         if selector.is_empty() && options.processes.is_empty() && options.pidfile.is_empty() {
             let error =
