@@ -20,7 +20,7 @@ use crate::node::{self, Carrier, NodeGone, Ownership, Place, PlaceError, Served}
 use crate::observe::Observer;
 use crate::registry::{Limits, Registry};
 use crate::remedy;
-use crate::source::{ProcConnector, RECEIVE_BUFFER, SourceError};
+use crate::source::{Connector, ProcConnector, RECEIVE_BUFFER, SourceError};
 use crate::sys::procfs;
 
 /// What the daemon's owner may choose.
@@ -133,10 +133,11 @@ impl Daemon {
             return Err(StartError::Descriptors(descriptors));
         }
         let (observer, log) = Observer::start()?;
-        let mut source = ProcConnector::new(config.event_buffer);
-        if !source.check()? {
+        let mut socket = ProcConnector::new(config.event_buffer);
+        if !socket.check()? {
             observer.say("this kernel cannot filter process events for us: all of them will wake the daemon");
         }
+        let source = Connector::new(socket, config.options.abort_events, observer.clone())?;
         let registry = Arc::new(Registry::new(config.limits));
         let driver = Driver::new(registry.clone(), config.most_open);
         let event = || EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).map(Arc::new);

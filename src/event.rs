@@ -51,31 +51,20 @@ pub struct Event {
     pub subject: Tid,
     /// The process of the target.
     pub tgid: Tgid,
+    /// The real uid of the subject when it happened; `None` if the source cannot find it out.
+    pub uid: Option<Uid>,
     /// The signal that ended the task, for an exit that a signal caused.
     pub killed_by: Option<Signal>,
     /// When it happened.
     pub at: Stamp,
 }
 
-/// What comes out of an event source, in the order in which the kernel queued it.
+/// What comes out of an event source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {
     /// A task did something.
     Event(Event),
-    /// A task's real uid is this from now on.
-    Uid {
-        /// The task.
-        tid: Tid,
-        /// Its real uid.
-        real: Uid,
-        /// When it changed.
-        at: Stamp,
-    },
-    /// The kernel dropped events here: its queue for us was full. How many, the source can tell later.
-    Lost,
-    /// The kernel had stopped sending events some time before.
-    Deaf {
-        /// It sends them again; else that is still being tried.
-        mended: bool,
-    },
+    /// This many events were lost here and are not reported. What could be found out without them has been
+    /// reported before, but for the ends of threads of [`Interest::End`](crate::source::Interest::End).
+    Lost(u64),
 }

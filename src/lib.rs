@@ -24,5 +24,4 @@ pub mod registry;
 pub mod remedy;
 pub mod source;
 pub mod sys;
-pub mod targets;
 pub mod wait;

@@ -1,7 +1,5 @@
 //! The core's events: who is told of them.
 
-use std::time::Instant;
-
 use crate::abi::EventMask;
 use crate::event::{Event, Input, Kind};
 use crate::ids::{HandleId, Signal, Stamp, Uid};
@@ -10,42 +8,24 @@ use crate::notify::siginfo;
 use crate::registry::Key;
 use crate::source::Source;
 
-use super::{CLOSE_BEFORE_EXEC, Core, CoreError, EXIT_AFTER_EXEC, held};
+use super::{CLOSE_BEFORE_EXEC, Core, CoreError, held};
 
 impl<N: Node, S: Source> Core<N, S> {
     pub(super) fn hear(&mut self, input: Input) -> Result<(), CoreError> {
         match input {
-            Input::Event(event) => {
-                self.observer.counters.events.add();
-                self.hear_event(event)?;
-            }
-            Input::Uid { tid, real, at } => self.targets.set_uid(tid, real, at),
-            Input::Lost => {
-                self.observer.counters.overflows.add();
-                self.missing = true;
-            }
-            Input::Deaf { mended } => {
-                self.observer.counters.deafnesses.add();
-                self.observer.say(if mended {
-                    "the kernel had stopped sending process events, since some program upset its count of \
-                     listeners, which is mended; what targets did meanwhile is looked for"
-                } else {
-                    "the kernel has stopped sending process events, since some program upsets its count of \
-                     listeners again and again: only exits are told until that program ends"
-                });
-                self.missing = true;
+            Input::Event(event) => self.hear_event(&event)?,
+            Input::Lost(_) => {
+                for monitor in self.monitors.gone_threads() {
+                    self.remove_monitor(monitor);
+                }
             }
         }
         Ok(())
     }
 
-    /// What becomes of an event, heard of or not.
-    pub(super) fn hear_event(&mut self, event: Event) -> Result<(), CoreError> {
-        if !self.targets.note(&event) {
-            return Ok(());
-        }
+    fn hear_event(&mut self, event: &Event) -> Result<(), CoreError> {
         if event.kind == Kind::ProcessExec {
-            self.exec(&event)?;
+            self.exec(event);
         }
         if self.registry.has_target(event.target) {
             // An exec reports itself before it lets go of the files it closes.
@@ -53,7 +33,7 @@ impl<N: Node, S: Source> Core<N, S> {
                 self.closings.past(event.target);
             }
             self.take_requests()?;
-            self.tell(&event);
+            self.tell(event);
         }
         if event.kind == Kind::ThreadExit
             && let Some(monitor) = self.monitors.thread(event.target, event.tgid)
@@ -66,10 +46,7 @@ impl<N: Node, S: Source> Core<N, S> {
     /// What an exec did beside being one. It ended all other threads of its process. And it may have
     /// closed the file through which the process watches itself: then the release follows when it is
     /// back in user mode, and until that is known the new program must not be signalled (J2).
-    fn exec(&mut self, event: &Event) -> Result<(), CoreError> {
-        if self.registry.has_target(event.target) {
-            self.hear_thread_exits(event)?;
-        }
+    fn exec(&mut self, event: &Event) {
         // An exec that is told late has not ended the threads that there are now.
         for monitor in self.monitors.other_threads(event.tgid) {
             if !self.monitors.is_there(monitor) {
@@ -79,39 +56,6 @@ impl<N: Node, S: Source> Core<N, S> {
         for handle in self.files_closed_by(event) {
             self.closings.begin(handle, event.target);
         }
-        Ok(())
-    }
-
-    /// The kernel reports the end of a thread a moment after it has let the exec go on that waited
-    /// for it, so that the exec may come first. Told is what happened first.
-    fn hear_thread_exits(&mut self, exec: &Event) -> Result<(), CoreError> {
-        let deadline = Instant::now() + EXIT_AFTER_EXEC;
-        let mut due = self.targets.other_threads(exec.tgid);
-        let mut at = 0;
-        while !due.is_empty() {
-            match self.held.get(at).copied() {
-                Some(Input::Event(event))
-                    if event.kind == Kind::ThreadExit && due.contains(&event.target) =>
-                {
-                    self.held.remove(at);
-                    due.retain(|tid| *tid != event.target);
-                    self.hear(Input::Event(event))?;
-                }
-                Some(_) => at += 1,
-                None => match self.source.next()? {
-                    Some(input) => self.held.push_back(input),
-                    None => {
-                        let left = deadline.saturating_duration_since(Instant::now());
-                        if !self.wait_for_source(left)? {
-                            break;
-                        }
-                    }
-                },
-            }
-        }
-        // The thread that made the exec has the process's id now, and its own is never reported.
-        due.into_iter().for_each(|tid| self.targets.ended_unheard(tid));
-        Ok(())
     }
 
     /// The open files through which a process watches itself, and which its exec may have closed.
@@ -146,7 +90,7 @@ impl<N: Node, S: Source> Core<N, S> {
         if told.is_empty() {
             return;
         }
-        let uid = self.targets.uid(event).unwrap_or_else(|| {
+        let uid = event.uid.unwrap_or_else(|| {
             self.observer.counters.uid_unknown.add();
             Uid::OVERFLOW
         });

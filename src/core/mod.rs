@@ -11,8 +11,6 @@
 //! in order, for its turn; their callers wait anyway.
 
 mod events;
-mod exits;
-mod recovery;
 mod requests;
 
 use std::collections::VecDeque;
@@ -27,23 +25,17 @@ use nix::sys::time::TimeSpec;
 
 use crate::closing::Closings;
 use crate::driver::Driver;
-use crate::event::{Event, Input};
-use crate::ids::{HandleId, Stamp, Tid};
+use crate::ids::HandleId;
 use crate::monitors::Monitors;
 use crate::node::{Node, NodeGone, Request};
 use crate::notify::{MOST_WAITING, Outbox};
 use crate::observe::Observer;
 use crate::registry::{Key, Registry};
 use crate::source::{Source, SourceError};
-use crate::sys::clock::monotonic_ns;
 use crate::sys::priority::Priority;
-use crate::targets::Targets;
 
 /// Events that are handled before requests have their turn.
 const BATCH: usize = 64;
-
-/// How long the exits of the threads that an exec ended may follow it.
-const EXIT_AFTER_EXEC: Duration = Duration::from_millis(20);
 
 /// A close this much before an exec may be the exec's own.
 const CLOSE_BEFORE_EXEC: Duration = Duration::from_secs(2);
@@ -84,19 +76,10 @@ pub struct Core<N, S> {
     driver: Driver,
     registry: Arc<Registry>,
     monitors: Monitors,
-    targets: Targets,
     outbox: Outbox,
     /// Requests that were read while something else was in hand.
     waiting: VecDeque<Request>,
-    /// Inputs that were read while an earlier one was in hand.
-    held: VecDeque<Input>,
     closings: Closings,
-    /// The source has lost events, and what they told is still to be found out.
-    missing: bool,
-    /// Not to be found out before; it takes time, which others want too.
-    next_census: Instant,
-    /// Who waits in a close that is being served.
-    closer: Option<Tid>,
     /// Of the thread that serves.
     priority: Option<Priority>,
     observer: Observer,
@@ -119,14 +102,9 @@ impl<N: Node, S: Source> Core<N, S> {
             driver,
             registry,
             monitors: Monitors::new()?,
-            targets: Targets::new(observer.clone())?,
             outbox: Outbox::new(options.most_waiting, observer.clone()),
             waiting: VecDeque::new(),
-            held: VecDeque::new(),
             closings: Closings::default(),
-            missing: false,
-            next_census: Instant::now(),
-            closer: None,
             priority: None,
             observer,
             options,
@@ -149,23 +127,19 @@ impl<N: Node, S: Source> Core<N, S> {
     /// Sleeps until there is something to do; true if that is to stop.
     fn sleep(&mut self, stop: BorrowedFd<'_>) -> Result<bool, CoreError> {
         let idle = self.source.idle();
-        let census = Some(self.next_census).filter(|_| self.missing);
-        let next = [self.outbox.next_try(), self.closings.next_look(), census].into_iter().flatten().min();
+        let next = [self.outbox.next_try(), self.closings.next_look()].into_iter().flatten().min();
         let next = next.map(|at| at.saturating_duration_since(Instant::now()));
         let timeout = [idle, next].into_iter().flatten().min();
-        let always = [stop, self.node.poll_fd(), self.monitors.poll_fd(), self.targets.poll_fd()];
+        self.source.before_sleep();
+        let always = [stop, self.node.poll_fd(), self.monitors.poll_fd()];
         let mut fds: Vec<_> = always.into_iter().map(readable).collect();
-        fds.extend(self.source.poll_fd().map(readable));
-        self.targets.arm_warning();
+        fds.extend(self.source.poll_fds().into_iter().flatten().map(readable));
         let begin = Instant::now();
         wait(&mut fds, timeout)?;
         let stopped = fds[0].any().unwrap_or(false);
-        let ending = self.targets.take_warning();
+        self.source.after_sleep(self.node.poll_fd());
         if let Some(priority) = &mut self.priority {
             priority.slept(begin.elapsed());
-        }
-        if let Some(target) = ending {
-            self.await_exit(target)?;
         }
         Ok(stopped)
     }
@@ -175,18 +149,17 @@ impl<N: Node, S: Source> Core<N, S> {
         loop {
             let mut busy = false;
             for _ in 0..BATCH {
-                let Some(input) = self.next_input()? else { break };
+                let Some(input) = self.source.next()? else { break };
                 self.hear(input)?;
                 busy = true;
             }
-            busy |= self.recover()?;
             self.take_requests()?;
             while let Some(request) = self.waiting.pop_front() {
                 self.serve(request)?;
                 self.still_busy();
                 busy = true;
             }
-            busy |= self.hear_due_exits()? || self.bury_monitors();
+            busy |= self.bury_monitors();
             let (registry, closings) = (&self.registry, &self.closings);
             self.outbox.retry(&self.monitors, |key| held(registry, closings, key, None));
             if !busy {
@@ -204,13 +177,6 @@ impl<N: Node, S: Source> Core<N, S> {
         }
     }
 
-    fn next_input(&mut self) -> Result<Option<Input>, SourceError> {
-        match self.held.pop_front() {
-            Some(input) => Ok(Some(input)),
-            None => self.source.next(),
-        }
-    }
-
     /// Reads the device queue to its end. Releases that nobody waits for take effect at once,
     /// everything else waits its turn.
     fn take_requests(&mut self) -> Result<(), NodeGone> {
@@ -219,35 +185,28 @@ impl<N: Node, S: Source> Core<N, S> {
         while let Some(request) = self.node.next()? {
             match request {
                 Request::Release { ticket: None, handle } => self.release(handle),
-                other => self.waiting.push_back(other),
+                other => {
+                    if let Request::Close { by, .. } = other {
+                        self.source.blocked(by, true);
+                    }
+                    self.waiting.push_back(other);
+                }
             }
         }
         Ok(())
     }
 
-    /// Handles every event that was queued when this was called, and every exit that had happened.
+    /// Handles every event that had happened when this was called.
     fn drain_source(&mut self) -> Result<(), CoreError> {
-        self.drain_queue()?;
-        self.recover()?;
-        self.hear_due_exits()?;
-        Ok(())
-    }
-
-    /// Waits for news of the source alone; false if there is none in that time, or can be none.
-    fn wait_for_source(&self, limit: Duration) -> Result<bool, CoreError> {
-        match self.source.poll_fd() {
-            Some(source) if !limit.is_zero() => wait(&mut [readable(source)], Some(limit)),
-            _ => Ok(false),
-        }
-    }
-
-    /// The queue is first in, first out, so an event that is younger than this call ends it.
-    fn drain_queue(&mut self) -> Result<(), CoreError> {
-        let called = Stamp(monotonic_ns());
-        while let Some(input) = self.next_input()? {
-            self.hear(input)?;
-            if matches!(input, Input::Event(Event { at, .. }) | Input::Uid { at, .. } if at > called) {
-                break;
+        let mark = self.source.mark();
+        while !self.source.has_passed(mark) {
+            if let Some(input) = self.source.next()? {
+                self.hear(input)?;
+                self.still_busy();
+            } else if !self.source.has_passed(mark) {
+                let mut fds: Vec<_> = self.source.poll_fds().into_iter().flatten().map(readable).collect();
+                let left = self.source.deadline().map(|at| at.saturating_duration_since(Instant::now()));
+                wait(&mut fds, left)?;
             }
         }
         Ok(())

@@ -11,7 +11,7 @@ use crate::monitors::Monitors;
 use crate::node::{Answer, Caller, Node, Request};
 use crate::registry::{Deregistered, Key, Registered};
 use crate::remedy::remedy;
-use crate::source::Source;
+use crate::source::{Interest, Source};
 
 use super::{Core, CoreError, held, wait};
 
@@ -33,12 +33,11 @@ impl<N: Node, S: Source> Core<N, S> {
             }
             Request::Close { ticket, handle, by } => {
                 if self.registry.has_handle(handle) {
-                    self.closer = Some(by);
                     self.drain_source()?;
-                    self.closer = None;
                     self.send_waiting(Some(handle));
                     self.closings.begin(handle, by);
                 }
+                self.source.blocked(by, false);
                 (ticket, Ok(Answer::Done))
             }
             Request::Release { ticket, handle } => {
@@ -84,7 +83,6 @@ impl<N: Node, S: Source> Core<N, S> {
                 self.monitors.let_go(monitor);
                 return Ok(Err(Errno::EIO));
             }
-            self.targets.add(key.target);
         } else {
             self.monitors.drop_if_unused(monitor.instance);
         }
@@ -140,7 +138,6 @@ impl<N: Node, S: Source> Core<N, S> {
     fn ended(&mut self, keys: &[Key]) {
         self.outbox.forget(keys);
         for key in keys {
-            self.targets.remove(key.target);
             self.unwatch(*key);
             self.monitors.let_go(key.monitor);
         }
@@ -148,21 +145,21 @@ impl<N: Node, S: Source> Core<N, S> {
 
     /// The tasks that a registration wants to hear of: the target; and the monitor, whose end, or
     /// whose process's exec, may end it.
-    fn tasks_of(&self, key: Key) -> [Tid; 3] {
+    fn tasks_of(&self, key: Key) -> [(Tid, Interest); 3] {
         let monitor = key.monitor.tid;
         let leader = self.monitors.tgid(key.monitor.instance).map_or(monitor, Tgid::leader);
-        [key.target, monitor, leader]
+        [(key.target, Interest::Events), (monitor, Interest::End), (leader, Interest::End)]
     }
 
     fn watch(&mut self, key: Key) {
-        for tid in self.tasks_of(key) {
-            self.source.watch(tid);
+        for (tid, interest) in self.tasks_of(key) {
+            self.source.watch(tid, interest);
         }
     }
 
     fn unwatch(&mut self, key: Key) {
-        for tid in self.tasks_of(key) {
-            self.source.unwatch(tid);
+        for (tid, interest) in self.tasks_of(key) {
+            self.source.unwatch(tid, interest);
         }
     }
 

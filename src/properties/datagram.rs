@@ -76,7 +76,8 @@ fn encoded(message: &Message) -> Vec<u8> {
         Message::Ack { ack, error } => (0, 0, ack, [error, 0, 0, 0]),
         Message::Comm { tid } => (0x200, 0, 0, [tid.0 as u32, 0, 0, 0]),
         Message::Uid { tid, real, at } => (0x4, at.0, 0, [tid.0 as u32, 0, real.0, 0]),
-        Message::Event(Event { kind, target, subject, tgid, killed_by, at }) => {
+        Message::Event(Event { kind, target, subject, tgid, uid, killed_by, at }) => {
+            assert_eq!(uid, None, "no message of an event names a uid");
             let (target, subject, tgid) = (target.0 as u32, subject.0 as u32, tgid.0 as u32);
             let (what, data) = match kind {
                 Kind::ProcessFork => (0x1, [target, tgid, subject, subject]),

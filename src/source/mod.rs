@@ -1,68 +1,89 @@
-//! Event sources: where the news of tasks comes from.
+//! Event sources: where events of tasks come from.
 //!
-//! The contract. A source hears of the tasks that it is told to watch, and
+//! The contract. A source reports what the tasks do that it is told to watch, and
 //!
-//! * **in time**: once [`Source::commit`] has returned, every event of a watched task is in the
-//!   source's queue before the system call that caused it returns to its caller;
-//! * **in order**: [`Source::next`] hands one task's events over in the order in which they
-//!   happened, and a child's events after the fork that made it;
-//! * **honestly**: where events were dropped, [`Input::Lost`] stands in their place, or [`Input::Deaf`]
-//!   after them, within a second, whether or not more events come;
-//! * **quietly**: while nothing is watched it costs the machine nothing, after a short lingering;
-//!   events of tasks that are not watched do not wake the reader where the kernel can tell.
+//! * **in time**: once [`Source::commit`] has returned, every event of a watched task lies before each
+//!   [`Mark`] that is made after the system call that caused it has returned;
+//! * **in order**: [`Source::next`] reports one task's events in the order in which they happened, and a
+//!   child's events after the fork that made it;
+//! * **cleanly**: each event once, with what belongs to it, an exit when the process is dead;
+//! * **honestly**: where events were lost and could not be found out otherwise, [`Input::Lost`] says so;
+//! * **quietly**: events of tasks that are not watched do not wake the reader where the kernel can tell
+//!   them apart.
 //!
-//! The reader may rely on nothing else: events of tasks that are not watched may come too, and two
-//! tasks' events in any order.
+//! What a source must do to keep this is its own affair. The reader may rely on nothing else: events of
+//! tasks that are not watched may come too, and two tasks' events in any order.
 
 pub mod bpf;
-mod decode;
-mod exit_warning;
-mod filter;
-mod proc_connector;
-mod sieve;
+mod connector;
 
 use std::os::fd::BorrowedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
 use crate::event::Input;
 use crate::ids::Tid;
 
-pub use decode::{Malformed, Message, decode};
-pub use exit_warning::ExitWarning;
-pub use proc_connector::{ProcConnector, RECEIVE_BUFFER};
+pub use connector::{Connector, Malformed, Message, ProcConnector, RECEIVE_BUFFER, decode};
 
-/// A queue of events. All its methods belong to one thread, and none waits.
+/// A place in the stream of inputs. Marks of one source are in the order in which they were made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mark(u64);
+
+/// What is wanted of a watched task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// Its events, all of them, with the uid.
+    Events,
+    /// Its end if it is not a main thread, and execs; without uid. If lost, [`Input::Lost`] is enough.
+    End,
+}
+
+/// A stream of events. All its methods belong to one thread, and none waits.
 pub trait Source {
-    /// What to poll for reading; `None` while nothing can come.
-    fn poll_fd(&self) -> Option<BorrowedFd<'_>>;
+    /// What to poll for reading.
+    fn poll_fds(&self) -> [Option<BorrowedFd<'_>>; 2];
 
-    /// The next input; `None` when the queue is empty.
+    /// When to call [`next`](Source::next) although none of the descriptors is readable.
+    fn deadline(&self) -> Option<Instant>;
+
+    /// The next input; `None`: there is none, until a descriptor is readable or the deadline has come.
     fn next(&mut self) -> Result<Option<Input>, SourceError>;
+
+    /// Makes a mark behind everything that has happened by now.
+    fn mark(&mut self) -> Mark;
+
+    /// True once [`next`](Source::next) has returned everything that lies before the mark.
+    fn has_passed(&self, mark: Mark) -> bool;
 
     /// Watch this task from the next [`commit`](Source::commit) on. Counted: as many
     /// [`unwatch`](Source::unwatch) calls take it back.
-    fn watch(&mut self, tid: Tid);
+    fn watch(&mut self, tid: Tid, interest: Interest);
 
-    /// Takes one [`watch`](Source::watch) back.
-    fn unwatch(&mut self, tid: Tid);
+    /// Takes one [`watch`](Source::watch) of the same interest back.
+    fn unwatch(&mut self, tid: Tid, interest: Interest);
 
-    /// Puts all `watch` calls into effect. On an error nothing more than before is heard.
+    /// Puts all `watch` calls into effect. On an error nothing more than before is reported.
     fn commit(&mut self) -> Result<(), SourceError>;
 
-    /// Time for what can wait: to be called now and then, and before a sleep. Tells after how long, at the
+    /// This task waits, or waits no longer, for the reader's answer to a system call. What it is in the
+    /// middle of, an exec that closes a file, has not happened yet.
+    fn blocked(&mut self, task: Tid, is_blocked: bool);
+
+    /// Does what can wait: to be called now and then, and before a sleep. Returns after how long, at the
     /// latest, it wants to be called again.
     fn idle(&mut self) -> Option<Duration>;
 
-    /// The reader misses an event: to find out at the next [`idle`](Source::idle) whether events come.
-    fn doubt(&mut self);
+    /// The reader is about to poll the descriptors.
+    fn before_sleep(&mut self);
 
-    /// How many events the kernel has dropped since the last call, because the queue was full.
-    fn take_dropped(&mut self) -> u64;
+    /// The reader has polled them. A source that expects an event any moment may spin for some
+    /// microseconds, as long as `other` is not readable.
+    fn after_sleep(&mut self, other: BorrowedFd<'_>);
 }
 
-/// Why events cannot be heard. Each is a sentence with the remedy.
+/// Why there are no events. Each is a sentence with the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// The kernel was built without the connector.

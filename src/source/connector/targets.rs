@@ -4,8 +4,6 @@
 //! may tell another one or nothing. So the uid is read when a task is first watched, kept up to date
 //! by the source's uid events, and inherited by a child.
 
-mod census;
-
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -17,12 +15,11 @@ use crate::descriptors;
 use crate::event::{Event, Kind};
 use crate::ids::{Stamp, Tgid, Tid, Uid};
 use crate::observe::Observer;
-use crate::source::ExitWarning;
 use crate::sys::clock::monotonic_ns;
 use crate::sys::pidfd::PidFd;
 use crate::sys::procfs::{self, Program};
 
-pub use census::Missed;
+use super::exit_warning::ExitWarning;
 
 /// What [`Targets::exits`] says when it is the warning; no pid.
 const WARNING: u64 = u64::MAX;
@@ -32,7 +29,7 @@ const SPARE: u64 = 64;
 
 /// Whether an exit was told without having been heard of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Told {
+pub enum Told {
     No,
     /// It was, and will be heard of in a moment, by when the number may have a new owner.
     Ahead,
@@ -41,27 +38,27 @@ enum Told {
 }
 
 #[derive(Debug)]
-struct Target {
-    registrations: usize,
-    uid: Option<Uid>,
+pub struct Target {
+    pub(super) registrations: usize,
+    pub(super) uid: Option<Uid>,
     /// When `uid` was right; older news of it is history.
-    as_of: Stamp,
+    pub(super) as_of: Stamp,
     /// Its process, if it has one.
-    tgid: Option<Tgid>,
+    pub(super) tgid: Option<Tgid>,
     /// From its first registration, or birth, until its exit was heard of.
-    living: bool,
+    pub(super) living: bool,
     /// Of a living main thread, if there were descriptors left.
-    pidfd: Option<PidFd>,
+    pub(super) pidfd: Option<PidFd>,
     /// What a living main thread executes.
-    program: Option<Program>,
+    pub(super) program: Option<Program>,
     /// Its exit was heard of.
-    ended: bool,
+    pub(super) ended: bool,
     /// The exit of this one, or of the number's last owner.
-    told: Told,
+    pub(super) told: Told,
 }
 
 impl Target {
-    fn look(tid: Tid) -> Target {
+    pub(super) fn look(tid: Tid) -> Target {
         let as_of = Stamp(monotonic_ns());
         let status = procfs::task_status(tid.0).ok();
         let tgid = status.map(|status| Tgid(status.tgid));
@@ -89,11 +86,11 @@ impl Target {
         target
     }
 
-    fn is_main_thread(&self, tid: Tid) -> bool {
+    pub(super) fn is_main_thread(&self, tid: Tid) -> bool {
         self.tgid.is_some_and(|tgid| tgid.leader() == tid)
     }
 
-    fn end(&mut self) -> Option<PidFd> {
+    pub fn end(&mut self) -> Option<PidFd> {
         self.living = false;
         self.pidfd.take()
     }
@@ -102,7 +99,7 @@ impl Target {
 /// All tasks with registrations for them.
 #[derive(Debug)]
 pub struct Targets {
-    targets: HashMap<Tid, Target>,
+    pub(super) targets: HashMap<Tid, Target>,
     /// Becomes readable when a process among them ends, whatever the source hears.
     exits: Epoll,
     /// Rings when a process among them begins to end, where the kernel lets us know.
@@ -129,7 +126,7 @@ impl Targets {
         Ok(Targets { targets: HashMap::new(), exits, warning: warning.ok(), observer, useless: Vec::new() })
     }
 
-    /// Readable while [`due`](Targets::due) has something to tell, or [`take_warning`](Targets::take_warning).
+    /// Readable while [`dead`](Targets::dead) has something to tell, or [`take_warning`](Targets::take_warning).
     pub fn poll_fd(&self) -> BorrowedFd<'_> {
         self.exits.0.as_fd()
     }
@@ -146,7 +143,7 @@ impl Targets {
         }
     }
 
-    fn set(&mut self, tid: Tid, mut target: Target) {
+    pub(super) fn set(&mut self, tid: Tid, mut target: Target) {
         let armed = target
             .pidfd
             .as_ref()
@@ -163,7 +160,7 @@ impl Targets {
     }
 
     /// Processes that have ended and whose exit was not heard of yet.
-    pub fn due(&mut self) -> Vec<Tid> {
+    pub fn dead(&mut self) -> Vec<Tid> {
         self.useless.clear();
         let mut events = [EpollEvent::empty(); 1024];
         let count = self.exits.wait(&mut events, EpollTimeout::ZERO).unwrap_or(0);
@@ -189,6 +186,19 @@ impl Targets {
     /// Readable once the process has ended.
     pub fn exit_fd(&self, tid: Tid) -> Option<BorrowedFd<'_>> {
         self.targets.get(&tid)?.pidfd.as_ref().map(AsFd::as_fd)
+    }
+
+    /// The end of this process is known: it is no news of [`dead`](Targets::dead) any more.
+    pub fn disarm(&self, tid: Tid) {
+        if let Some(pidfd) = self.targets.get(&tid).and_then(|target| target.pidfd.as_ref()) {
+            // It is in the set, since it was found there.
+            let _ = self.exits.delete(pidfd);
+        }
+    }
+
+    /// True if anybody wants its events.
+    pub fn contains(&self, tid: Tid) -> bool {
+        self.targets.contains_key(&tid)
     }
 
     /// Takes one registration back.
@@ -324,13 +334,13 @@ fn uid_now(tid: Tid) -> Option<Uid> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::process::{Child, Command, Stdio};
 
     use super::*;
 
     /// A child that lives, and is watched.
-    fn watched() -> (Child, Tid, Targets) {
+    pub fn watched() -> (Child, Tid, Targets) {
         let child = Command::new("cat").stdin(Stdio::piped()).spawn().expect("cannot run cat");
         let tid = Tid(child.id() as i32);
         let mut targets = Targets::new(Observer::silent()).expect("epoll");
@@ -338,20 +348,28 @@ mod tests {
         (child, tid, targets)
     }
 
-    fn end(mut child: Child) {
+    pub fn end(mut child: Child) {
         child.kill().and_then(|()| child.wait()).expect("it ends");
     }
 
-    fn event(kind: Kind, target: Tid, subject: Tid) -> Event {
-        Event { kind, target, subject, tgid: Tgid(target.0), killed_by: None, at: Stamp(monotonic_ns()) }
+    pub fn event(kind: Kind, target: Tid, subject: Tid) -> Event {
+        Event {
+            kind,
+            target,
+            subject,
+            tgid: Tgid(target.0),
+            uid: None,
+            killed_by: None,
+            at: Stamp(monotonic_ns()),
+        }
     }
 
-    fn exit_of(tid: Tid) -> Event {
+    pub fn exit_of(tid: Tid) -> Event {
         event(Kind::ProcessExit, tid, tid)
     }
 
     /// As if it had only now got its number.
-    fn fork_of(tid: Tid) -> Event {
+    pub fn fork_of(tid: Tid) -> Event {
         event(Kind::ProcessFork, Tid(std::process::id() as i32), tid)
     }
 

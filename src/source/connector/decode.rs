@@ -112,11 +112,11 @@ fn fork(parent: Tid, parent_tgid: Tgid, child: Tid, child_tgid: Tgid, at: Stamp)
     } else {
         (Kind::ThreadCreate, child_tgid.leader(), child_tgid)
     };
-    Event { kind, target, subject: child, tgid, killed_by: None, at }
+    Event { kind, target, subject: child, tgid, uid: None, killed_by: None, at }
 }
 
 fn own(kind: Kind, tid: Tid, tgid: Tgid, killed_by: Option<Signal>, at: Stamp) -> Event {
-    Event { kind, target: tid, subject: tid, tgid, killed_by, at }
+    Event { kind, target: tid, subject: tid, tgid, uid: None, killed_by, at }
 }
 
 #[cfg(target_endian = "little")]

@@ -10,7 +10,7 @@ use crate::sys::clock::monotonic_ns;
 use crate::sys::pidfd::PidFd;
 use crate::sys::procfs;
 
-use super::{Target, Targets};
+use super::targets::{Target, Targets};
 
 /// What a task did and nobody told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,39 +51,40 @@ fn is_gone(error: &std::io::Error) -> bool {
 }
 
 impl Targets {
-    /// What the targets did that was not heard of, threads' ends first. An exec is found out when the new
-    /// program is another file than the old one. What was done may still be about to be heard of.
-    pub fn missed(&self) -> Vec<Missed> {
-        let mut missed: Vec<Missed> =
-            self.targets.iter().filter_map(|(tid, target)| target.missed(*tid)).collect();
-        missed.sort_by_key(|missed| missed.kind != Kind::ThreadExit);
-        missed
+    /// All of them.
+    pub fn all(&self) -> Vec<Tid> {
+        self.targets.keys().copied().collect()
     }
 
-    /// True if this is still not heard of.
-    pub fn is_missed(&self, missed: &Missed) -> bool {
-        let target = self.targets.get(&missed.target);
-        target.and_then(|target| target.missed(missed.target)) == Some(*missed)
+    /// What this target did that was not reported. An exec is found out when the new program is another file
+    /// than the old one. The notice may still be about to come.
+    pub fn missed(&self, tid: Tid) -> Option<Missed> {
+        self.targets.get(&tid)?.missed(tid)
     }
 
-    /// Takes what the kernel says for the truth: uids, and tasks whose birth was lost. To be called once
-    /// everything that was missed has been told.
-    pub fn refresh(&mut self) {
-        let tids: Vec<Tid> = self.targets.keys().copied().collect();
-        for tid in tids {
-            let Some(target) = self.targets.get_mut(&tid) else { continue };
-            let as_of = Stamp(monotonic_ns());
-            if !target.living {
-                let registrations = target.registrations;
-                let now = Target::look(tid);
-                if now.living {
-                    self.set(tid, Target { registrations, ..now });
-                }
-            } else if let Ok(status) = procfs::task_status(tid.0)
-                && !status.ended
-            {
-                (target.uid, target.as_of) = (Some(Uid(status.real_uid)), as_of);
+    /// The end of the one that had this number when another was born with it at this time, if that was not
+    /// reported.
+    pub fn replaced(&self, tid: Tid, at: Stamp) -> Option<Missed> {
+        let target = self.targets.get(&tid).filter(|target| target.living && target.as_of < at)?;
+        let kind = if target.is_main_thread(tid) { Kind::ProcessExit } else { Kind::ThreadExit };
+        Some(Missed { kind, target: tid, tgid: target.tgid? })
+    }
+
+    /// Takes what the kernel says for the truth: the uid, and a birth that was lost. To be called once
+    /// everything that the target did has been reported.
+    pub fn refresh(&mut self, tid: Tid) {
+        let Some(target) = self.targets.get_mut(&tid) else { return };
+        let as_of = Stamp(monotonic_ns());
+        if !target.living {
+            let registrations = target.registrations;
+            let now = Target::look(tid);
+            if now.living {
+                self.set(tid, Target { registrations, ..now });
             }
+        } else if let Ok(status) = procfs::task_status(tid.0)
+            && !status.ended
+        {
+            (target.uid, target.as_of) = (Some(Uid(status.real_uid)), as_of);
         }
     }
 }

@@ -8,14 +8,15 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::gettid;
 
-use crate::event::Input;
 use crate::ids::Tid;
 use crate::sys::netlink::ConnectorSocket;
 use crate::sys::thread_name;
 
+use super::super::SourceError;
 use super::decode::{CN_IDX_PROC, CN_VAL_PROC, EVENT, Message, decode};
+use super::filter;
+use super::notice::Notice;
 use super::sieve::Sieve;
-use super::{Source, SourceError, filter};
 
 /// The queue's usual size in bytes. An event takes 832 bytes of it.
 pub const RECEIVE_BUFFER: usize = 64 << 20;
@@ -64,7 +65,7 @@ pub struct ProcConnector {
     overrun: bool,
     /// The kernel's count of dropped datagrams, as it was told last.
     dropped: u32,
-    inputs: VecDeque<Input>,
+    notices: VecDeque<Notice>,
     answers: Vec<Message>,
     buffer: Box<[u8; 4096]>,
 }
@@ -83,7 +84,7 @@ impl ProcConnector {
             deaf_since: None,
             overrun: false,
             dropped: 0,
-            inputs: VecDeque::new(),
+            notices: VecDeque::new(),
             answers: Vec::new(),
             buffer: Box::new([0; 4096]),
         }
@@ -219,7 +220,7 @@ impl ProcConnector {
         self.next_beat = now + if mended { BEAT } else { BEAT_WHEN_DEAF };
         // Once is enough while it lasts.
         if mended || self.deaf_since.is_none_or(|since| now > since + BEAT) {
-            self.inputs.push_back(Input::Deaf { mended });
+            self.notices.push_back(Notice::Deaf { mended });
             self.deaf_since = Some(now).filter(|_| !mended);
         }
     }
@@ -232,7 +233,7 @@ impl ProcConnector {
             self.socket = None;
         }
         self.unused_since = None;
-        self.inputs.clear();
+        self.notices.clear();
         self.answers.clear();
     }
 
@@ -307,11 +308,11 @@ impl ProcConnector {
         let Some(socket) = &self.socket else { return Ok(false) };
         match socket.receive(self.buffer.as_mut_slice()) {
             Ok((len, 0)) => {
-                let (inputs, answers) = (&mut self.inputs, &mut self.answers);
+                let (notices, answers) = (&mut self.notices, &mut self.answers);
                 // What the kernel says is well-formed; what is not is no news.
                 let _ = decode(&self.buffer[..len.min(self.buffer.len())], |message| match message {
-                    Message::Event(event) => inputs.push_back(Input::Event(event)),
-                    Message::Uid { tid, real, at } => inputs.push_back(Input::Uid { tid, real, at }),
+                    Message::Event(event) => notices.push_back(Notice::Event(event)),
+                    Message::Uid { tid, real, at } => notices.push_back(Notice::Uid { tid, real, at }),
                     Message::Comm { .. } | Message::Ack { .. } => answers.push(message),
                 });
             }
@@ -320,7 +321,7 @@ impl ProcConnector {
             Err(Errno::EAGAIN) => return Ok(false),
             Err(Errno::ENOBUFS) => {
                 self.overrun = true;
-                self.inputs.push_back(Input::Lost);
+                self.notices.push_back(Notice::Overflow);
             }
             Err(errno) => return Err(SourceError::Io { action: "read", errno }),
         }
@@ -342,32 +343,39 @@ impl Drop for ProcConnector {
     }
 }
 
-impl Source for ProcConnector {
-    fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
+impl ProcConnector {
+    /// What to poll for reading; `None` while nothing can come.
+    pub fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
         self.socket.as_ref().map(AsFd::as_fd)
     }
 
-    fn next(&mut self) -> Result<Option<Input>, SourceError> {
-        while self.inputs.is_empty() && self.receive()? {
+    /// The next notice; `None` when the queue is empty.
+    pub fn next_notice(&mut self) -> Result<Option<Notice>, SourceError> {
+        while self.notices.is_empty() && self.receive()? {
             self.answers.clear();
         }
-        Ok(self.inputs.pop_front())
+        Ok(self.notices.pop_front())
     }
 
-    fn watch(&mut self, tid: Tid) {
+    /// Watch this task from the next [`commit`](ProcConnector::commit) on. Counted: as many
+    /// [`unwatch`](ProcConnector::unwatch) calls take it back.
+    pub fn watch(&mut self, tid: Tid) {
         self.sieve.watch(tid);
     }
 
-    fn unwatch(&mut self, tid: Tid) {
+    /// Takes one [`watch`](ProcConnector::watch) back.
+    pub fn unwatch(&mut self, tid: Tid) {
         self.sieve.unwatch(tid);
     }
 
-    fn commit(&mut self) -> Result<(), SourceError> {
+    /// Puts all `watch` calls into effect. On an error nothing more than before comes.
+    pub fn commit(&mut self) -> Result<(), SourceError> {
         self.unused_since = None;
         if self.socket.is_none() { self.subscribe(MEND) } else { self.filter(Sieve::widen) }
     }
 
-    fn idle(&mut self) -> Option<Duration> {
+    /// Does what can wait. Returns after how long, at the latest, it wants to be called again.
+    pub fn idle(&mut self) -> Option<Duration> {
         let socket = self.socket.as_ref()?;
         let tidy = self.sieve.tidy(socket);
         let now = Instant::now();
@@ -381,7 +389,7 @@ impl Source for ProcConnector {
         }
         if now >= self.next_beat {
             self.beat();
-            if !self.inputs.is_empty() {
+            if !self.notices.is_empty() {
                 return Some(Duration::ZERO);
             }
         }
@@ -389,11 +397,13 @@ impl Source for ProcConnector {
         Some(tidy.map_or(beat, |tidy| tidy.min(beat)))
     }
 
-    fn doubt(&mut self) {
+    /// A notice is missing: to find out at the next [`idle`](ProcConnector::idle) whether any come.
+    pub fn doubt(&mut self) {
         self.next_beat = Instant::now();
     }
 
-    fn take_dropped(&mut self) -> u64 {
+    /// How many notices the kernel has dropped since the last call, because the queue was full.
+    pub fn take_dropped(&mut self) -> u64 {
         let Some(Ok(dropped)) = self.socket.as_ref().map(ConnectorSocket::dropped) else { return 0 };
         let news = dropped.wrapping_sub(self.dropped);
         self.dropped = dropped;
