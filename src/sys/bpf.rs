@@ -1,6 +1,8 @@
 //! bpf(2): programs that the kernel runs at a tracepoint, and what they share with us.
 
 use std::ffi::CStr;
+use std::fs::File;
+use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -13,6 +15,9 @@ use super::mapping::{Mapping, page_size};
 const MAP_CREATE: libc::c_int = 0;
 const PROG_LOAD: libc::c_int = 5;
 const RAW_TRACEPOINT_OPEN: libc::c_int = 17;
+const LINK_CREATE: libc::c_int = 28;
+const ITER_CREATE: libc::c_int = 33;
+const TRACE_ITER: u32 = 28;
 
 const MAP_TYPE_ARRAY: u32 = 2;
 const MAP_TYPE_RINGBUF: u32 = 27;
@@ -60,6 +65,22 @@ struct TracepointAttributes {
     padding: u32,
 }
 
+/// Those for `BPF_LINK_CREATE`.
+#[repr(C)]
+struct LinkAttributes {
+    program: u32,
+    target: u32,
+    kind: u32,
+    flags: u32,
+}
+
+/// Those for `BPF_ITER_CREATE`.
+#[repr(C)]
+struct IteratorAttributes {
+    link: u32,
+    flags: u32,
+}
+
 /// Makes the call that gives a descriptor.
 ///
 /// # Safety
@@ -100,6 +121,28 @@ pub fn attach(tracepoint: &CStr, program: &[Insn]) -> Result<OwnedFd, Errno> {
     };
     // SAFETY: the name ends with a 0.
     unsafe { bpf(RAW_TRACEPOINT_OPEN, &open) }
+}
+
+/// A BPF program that is called for each task there is (`iter/task`, Linux 5.8).
+#[derive(Debug)]
+pub struct TaskIterator(OwnedFd);
+
+impl TaskIterator {
+    /// Attaches the program, which does not run yet.
+    pub fn new(program: BorrowedFd<'_>) -> Result<TaskIterator, Errno> {
+        let attributes =
+            LinkAttributes { program: program.as_raw_fd() as u32, target: 0, kind: TRACE_ITER, flags: 0 };
+        // SAFETY: there is no address in it.
+        unsafe { bpf(LINK_CREATE, &attributes) }.map(TaskIterator)
+    }
+
+    /// Runs it for all tasks. It needs no capability, and of bpf(2) BPF_ITER_CREATE only.
+    pub fn run(&self) -> io::Result<()> {
+        let attributes = IteratorAttributes { link: self.0.as_raw_fd() as u32, flags: 0 };
+        // SAFETY: there is no address in it.
+        let run = File::from(unsafe { bpf(ITER_CREATE, &attributes) }?);
+        io::copy(&mut &run, &mut io::sink()).map(drop)
+    }
 }
 
 /// Words that a program and we both read and write.

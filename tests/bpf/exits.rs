@@ -2,9 +2,9 @@
 
 use super::harness::{ALL, Death, EXIT, Watcher, events, id, start};
 use crate::device::program::until;
-use kmonitor::abi::EventMask;
 use kmonitor::event::Kind;
 use kmonitor::ids::{Tid, Uid};
+use kmonitor::source::bpf::Input;
 use kmonitor::sys::procfs::task_stat;
 use nix::sys::signal::Signal;
 use std::fs;
@@ -148,14 +148,14 @@ fn a_process_with_a_thread_that_its_tracer_ignores_is_reported_all_the_same() {
 }
 
 #[test]
-fn a_thread_exit_and_its_processs_come_in_order() {
-    let mut watcher = Watcher::new();
+fn the_ends_of_threads_come_before_that_of_their_process() {
+    let mut watcher = Watcher::following();
     let mut program = start("exits", &["group"]);
     let process = id(&program);
-    watcher.source.follow(process);
-    watcher.watch(process, EventMask::PROCESS_EXIT);
+    watcher.source.follow(process).expect("it lives");
     program.hang_up();
     watcher.exit_of(process);
+    assert_eq!(watcher.inputs.iter().filter(|input| matches!(input, Input::Member(_))).count(), 51);
     let kinds: Vec<_> = events(&watcher.inputs).map(|event| event.kind).collect();
     assert_eq!(kinds.len(), 51);
     assert_eq!(kinds.last(), Some(&Kind::ProcessExit));

@@ -9,11 +9,11 @@ use kmonitor::ids::Tid;
 use kmonitor::source::bpf::{BpfSource, Input, Options, TaskEvent};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long anything may take that takes a moment; a busy machine may stretch it.
-const LIMIT: Duration = Duration::from_secs(60);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 pub const EXIT: EventMask = EventMask::PROCESS_EXIT;
 
@@ -42,6 +42,18 @@ pub fn id(program: &Program) -> Tid {
     Tid(program.id())
 }
 
+/// A child that does nothing.
+pub fn quiet_child() -> Child {
+    Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("cat")
+}
+
+/// A number that nobody has now.
+pub fn free_number() -> Tid {
+    let mut child = quiet_child();
+    child.kill().and_then(|()| child.wait()).expect("it is ours");
+    Tid(child.id() as i32)
+}
+
 /// A source, and all that has come out of it.
 pub struct Watcher {
     pub source: BpfSource,
@@ -53,6 +65,11 @@ pub struct Watcher {
 impl Watcher {
     pub fn new() -> Watcher {
         Watcher::with(Options::default())
+    }
+
+    /// One that can follow.
+    pub fn following() -> Watcher {
+        Watcher::with(Options { follow: true, ..Options::default() })
     }
 
     pub fn with(options: Options) -> Watcher {
@@ -124,7 +141,7 @@ impl Watcher {
 pub fn events(inputs: &[Input]) -> impl Iterator<Item = &TaskEvent> {
     inputs.iter().filter_map(|input| match input {
         Input::Event(event) => Some(event),
-        Input::Lost { .. } => None,
+        Input::Member(_) | Input::Lost { .. } => None,
     })
 }
 

@@ -1,12 +1,12 @@
 //! Who watches what, and from when on.
 
-use super::harness::{ALL, Death, EXIT, Watcher, events, id, start};
+use super::harness::{ALL, Death, EXIT, Watcher, events, free_number, id, quiet_child, start};
 use crate::device::program::Program;
 use kmonitor::event::Kind;
 use kmonitor::ids::{Tgid, Tid};
 use kmonitor::source::bpf::Options;
 use kmonitor::sys::procfs::task_stat;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -60,11 +60,6 @@ fn what_happened_before_a_mark_is_delivered_before_it_is_passed() {
     }
 }
 
-/// A child that does nothing.
-fn quiet_child() -> Child {
-    Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("cat")
-}
-
 #[test]
 fn of_an_exit_and_a_watch_one_sees_the_other() {
     let mut watcher = Watcher::new();
@@ -97,13 +92,6 @@ fn of_an_exit_and_a_watch_one_sees_the_other() {
     }
     println!("{came} exits came, {was_history} had been; {:?}", watcher.source.counters());
     assert!(came > 0, "no exit was met");
-}
-
-/// A number that nobody has now.
-fn free_number() -> Tid {
-    let mut child = quiet_child();
-    child.kill().and_then(|()| child.wait()).expect("it is ours");
-    Tid(child.id() as i32)
 }
 
 #[test]
@@ -181,7 +169,7 @@ fn one_wake_up_is_enough_for_an_exit() {
 
 #[test]
 fn a_ring_of_one_page_delivers_every_exit_once() {
-    let mut watcher = Watcher::with(Options { ring: 1 });
+    let mut watcher = Watcher::with(Options { ring: 1, follow: false });
     // A page has room for 56 records.
     let mut children: Vec<_> = (0..150).map(|_| quiet_child()).collect();
     for child in &children {

@@ -1,13 +1,16 @@
 //! Everything that followed tasks do, and nothing else.
 
-use super::harness::{Watcher, id, start};
+use super::harness::{LIMIT, Watcher, free_number, id, start};
 use crate::device::program::Program;
 use kmonitor::event::Kind;
 use kmonitor::ids::Tid;
-use kmonitor::source::bpf::{Input, LostKind, Options, StartTime, TaskEvent};
-use std::collections::HashMap;
+use kmonitor::source::bpf::{FollowError, Input, LostKind, Options, StartTime, TaskEvent};
+use std::collections::{HashMap, HashSet};
 use std::env;
-use std::time::Duration;
+use std::fs;
+use std::io;
+use std::iter;
+use std::time::{Duration, Instant};
 
 /// Rounds on each of two processors; each makes 14 tasks. KMONITOR_STORM_ROUNDS makes them more.
 fn rounds(few: u32) -> String {
@@ -22,6 +25,8 @@ struct Tally {
     execs: u64,
     lost: HashMap<LostKind, u64>,
     living: HashMap<Tid, Option<StartTime>>,
+    /// Members that were known.
+    repeated: usize,
     wrong: Vec<TaskEvent>,
 }
 
@@ -30,6 +35,10 @@ impl Tally {
     fn count(&mut self, input: &Input) {
         let event = match input {
             Input::Event(event) => event,
+            Input::Member(member) => {
+                self.repeated += usize::from(self.living.insert(member.tid, Some(member.start)).is_some());
+                return;
+            }
             Input::Lost { kind, count } => {
                 *self.lost.entry(*kind).or_default() += count;
                 return;
@@ -64,7 +73,7 @@ impl Tally {
 /// births, of which one is its own, and execs.
 fn follow(watcher: &mut Watcher, storm: &mut Program, pause: Duration) -> (Tally, u64, u64) {
     let mut tally = Tally::default();
-    watcher.source.follow(id(storm));
+    watcher.source.follow(id(storm)).expect("it lives");
     storm.say("");
     let (births, execs) = loop {
         watcher.sleep(Duration::from_millis(50));
@@ -86,25 +95,18 @@ fn follow(watcher: &mut Watcher, storm: &mut Program, pause: Duration) -> (Tally
 
 #[test]
 fn a_followed_storm_has_as_many_births_and_deaths_as_it_made() {
-    let mut watcher = Watcher::new();
+    let mut watcher = Watcher::following();
     let mut storm = start("storm", &[&rounds(150)]);
-    let root = id(&storm);
-    let (mut tally, births, execs) = {
-        let mut tally = follow(&mut watcher, &mut storm, Duration::ZERO);
-        // The root was there before; of its events only birth is missing.
-        tally.0.wrong.retain(|event| event.actor != root);
-        tally
-    };
+    let (tally, births, execs) = follow(&mut watcher, &mut storm, Duration::ZERO);
     assert_eq!(tally.wrong, []);
     assert_eq!((tally.births, tally.deaths, tally.execs), (births, births + 1, execs));
-    tally.living.remove(&root);
-    assert_eq!(tally.living.len(), 0);
+    assert_eq!((tally.living.len(), tally.repeated), (0, 0));
     assert_eq!(tally.lost, HashMap::new());
 }
 
 #[test]
 fn a_storm_through_a_ring_of_one_page_is_counted_to_the_last() {
-    let mut watcher = Watcher::with(Options { ring: 1 });
+    let mut watcher = Watcher::with(Options { ring: 1, follow: true });
     let mut storm = start("storm", &[&rounds(100)]);
     let (tally, births, execs) = follow(&mut watcher, &mut storm, Duration::from_millis(5));
     let lost_births = tally.lost(&[LostKind::Forks, LostKind::ThreadCreates]);
@@ -113,4 +115,70 @@ fn a_storm_through_a_ring_of_one_page_is_counted_to_the_last() {
     assert_eq!(tally.births + lost_births, births);
     assert_eq!(tally.deaths + lost_deaths, births + 1);
     assert_eq!(tally.execs + tally.lost(&[LostKind::Execs]), execs);
+}
+
+/// The tasks of a process and of all its descendants, as /proc shows them.
+fn tree(root: Tid) -> HashSet<Tid> {
+    let number = |entry: io::Result<fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse::<i32>().ok();
+    let parent = |pid: &i32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse::<i32>().ok()
+    };
+    let all: Vec<i32> = fs::read_dir("/proc").expect("/proc is mounted").filter_map(number).collect();
+    let parents: HashMap<i32, i32> = all.iter().filter_map(|pid| Some((*pid, parent(pid)?))).collect();
+    let belongs = |pid: &&i32| {
+        let mut generations = iter::successors(Some(**pid), |pid| parents.get(pid).copied());
+        generations.any(|pid| pid == root.0)
+    };
+    let threads =
+        |pid: &i32| fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().filter_map(number);
+    all.iter().filter(belongs).flat_map(threads).map(Tid).collect()
+}
+
+#[test]
+fn a_tree_in_full_storm_is_followed_without_a_gap() {
+    let attaches: u32 = env::var("KMONITOR_ATTACHES").map_or(10, |text| text.parse().expect("a number"));
+    let (mut members, mut took) = (0, Vec::new());
+    for attach in 1..=attaches {
+        let mut watcher = Watcher::following();
+        let mut weather = start("weather", &[]);
+        let mut tally = Tally::default();
+        let begin = Instant::now();
+        watcher.source.follow(id(&weather)).expect("it lives");
+        took.push(begin.elapsed());
+        // More come, and some of those will stay too.
+        std::thread::sleep(Duration::from_millis(20));
+        weather.say("");
+        assert_eq!(weather.line_at_last(), "still");
+        let tree = loop {
+            watcher.drain_to_mark();
+            members += watcher.inputs.iter().filter(|input| matches!(input, Input::Member(_))).count();
+            watcher.inputs.drain(..).for_each(|input| tally.count(&input));
+            let tree = tree(id(&weather));
+            let differ: Vec<_> = tree.iter().filter(|tid| !tally.living.contains_key(tid)).collect();
+            if differ.is_empty() && tree.len() == tally.living.len() {
+                break tree;
+            }
+            // Those that do not stay may take their time to end.
+            assert!(begin.elapsed() < LIMIT, "attach {attach}: {differ:?} are missing, {:?}", tally.living);
+            std::thread::sleep(Duration::from_millis(1));
+        };
+        assert!(tree.len() > 30, "attach {attach}: {} tasks stayed", tree.len());
+        assert_eq!((&tally.wrong[..], tally.repeated), (&[][..], 0), "attach {attach}");
+        weather.hang_up();
+        weather.end();
+    }
+    took.sort();
+    println!("{members} members in {attaches} attaches of {:?} each in the median", took[took.len() / 2]);
+}
+
+#[test]
+fn a_process_that_is_not_there_cannot_be_followed() {
+    let mut watcher = Watcher::following();
+    let error = watcher.source.follow(free_number()).expect_err("nobody is there");
+    assert!(matches!(error, FollowError::NoProcess(_)), "{error}");
+    let mut plain = Watcher::new();
+    let own = Tid(std::process::id() as i32);
+    let error = plain.source.follow(own).expect_err("it was not asked for");
+    assert!(matches!(error, FollowError::NotLoaded), "{error}");
 }

@@ -47,6 +47,30 @@ pub struct TaskEvent {
     pub followed: bool,
 }
 
+impl TaskEvent {
+    /// True if the event is that the subject came to be.
+    pub fn is_birth(&self) -> bool {
+        matches!(self.kind, Kind::ProcessFork | Kind::ThreadCreate)
+    }
+}
+
+/// A task that was there when somebody began to follow it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The task.
+    pub tid: Tid,
+    /// Its process.
+    pub tgid: Tgid,
+    /// The process that its process is a child of.
+    pub parent: Tgid,
+    /// Its real uid, in the initial user namespace.
+    pub uid: Uid,
+    /// Its life.
+    pub start: StartTime,
+    /// When it was found.
+    pub at: Stamp,
+}
+
 /// What was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LostKind {
@@ -69,6 +93,9 @@ pub enum LostKind {
 pub enum Input {
     /// A task did something.
     Event(TaskEvent),
+    /// A task is there that belongs to a tree which is followed, and whose birth was not seen. All that it
+    /// does from now on follows.
+    Member(Member),
     /// So many events of this kind have happened before this place, and nothing else is known of them.
     Lost {
         /// What they were.

@@ -3,9 +3,10 @@
 //! The program sees an exit when it begins. It is reported when memory, files and locks are given back:
 //! when the pidfd is readable.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fs;
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -30,12 +31,12 @@ const SECOND_LOOK: Duration = Duration::from_millis(100);
 const SPARE: u64 = 64;
 
 /// Dead processes that are found at a time.
-const MOST_ENDED: usize = 4096;
+const MOST_ENDED: usize = 1024;
 
 /// What the poll says when it is the ring; no pid.
 const RING: u64 = u64::MAX;
 
-/// `PF_EXITING` (linux/sched.h),.
+/// `PF_EXITING` (linux/sched.h)
 const PF_EXITING: u32 = 0x4;
 
 #[derive(Debug)]
@@ -55,6 +56,12 @@ pub(super) struct Exits {
     held: HashMap<Tid, Held>,
     /// Of processes that have not begun to exit, as far as is known.
     armed: HashMap<Tid, PidFd>,
+    /// When to look at which of the held ones; some have been released since.
+    looks: VecDeque<(Instant, Tid)>,
+    /// Held ones that were dead when their exit was read.
+    dead: Vec<Tid>,
+    /// Where the poll writes.
+    ready: Vec<EpollEvent>,
     /// Of dead ones. To close a descriptor takes time, which others need not wait for.
     retired: Vec<PidFd>,
 }
@@ -64,7 +71,15 @@ impl Exits {
     pub fn new(ring: BorrowedFd<'_>) -> Result<Exits, Errno> {
         let poll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         poll.add(ring, EpollEvent::new(EpollFlags::EPOLLIN, RING))?;
-        Ok(Exits { poll, held: HashMap::new(), armed: HashMap::new(), retired: Vec::new() })
+        Ok(Exits {
+            poll,
+            held: HashMap::new(),
+            armed: HashMap::new(),
+            looks: VecDeque::new(),
+            dead: Vec::new(),
+            ready: vec![EpollEvent::empty(); MOST_ENDED + 1],
+            retired: Vec::new(),
+        })
     }
 
     /// Readable when the ring is, or a pidfd.
@@ -73,34 +88,40 @@ impl Exits {
     }
 
     /// When to look at those whose pidfds say nothing.
-    pub fn next_look(&self) -> Option<Instant> {
-        self.held.values().map(|held| held.look_at).min()
+    pub fn next_look(&mut self) -> Option<Instant> {
+        while let Some((at, tid)) = self.looks.front() {
+            if self.held.get(tid).is_some_and(|held| held.look_at == *at) {
+                return Some(*at);
+            }
+            self.looks.pop_front();
+        }
+        None
     }
 
-    /// Keeps back the exit of a process that has begun to exit; gives it back if the process is dead
-    /// already. `armed`: its pidfd was polled by then.
-    pub fn hold(&mut self, words: &Words, event: TaskEvent, armed: bool) -> Option<TaskEvent> {
+    /// Keeps back the exit of a process that has begun to exit. `armed`: its pidfd was polled by then.
+    pub fn hold(&mut self, words: &Words, event: TaskEvent, armed: bool) {
         let tid = event.subject;
-        let pidfd = match self.armed.remove(&tid) {
-            Some(pidfd) if armed => Some(pidfd),
+        let (mut pidfd, mut is_dead) = (None, false);
+        match self.armed.remove(&tid) {
+            Some(polled) if armed => pidfd = Some(polled),
             old => {
                 old.into_iter().for_each(|old| self.retire(old));
                 match self.open(tid) {
-                    Ok(pidfd) => Some(pidfd),
-                    // It is dead. EINVAL: and a thread has its number.
-                    Err(Errno::ESRCH | Errno::EINVAL | Errno::ENOENT) => return Some(event),
-                    Err(_) => None,
+                    Ok(opened) => pidfd = Some(opened),
+                    // EINVAL: a thread has its number.
+                    Err(errno) => is_dead = matches!(errno, Errno::ESRCH | Errno::EINVAL | Errno::ENOENT),
                 }
             }
-        };
-        if words.load(tid) & bit::EXITING == 0 {
-            // The pidfd is that of the number's next owner.
-            pidfd.into_iter().for_each(|pidfd| self.retire(pidfd));
-            return Some(event);
         }
+        // Else the pidfd is that of the number's next owner.
+        is_dead |= words.load(tid) & bit::EXITING == 0;
         let look_at = Instant::now() + SECOND_LOOK;
-        self.held.insert(tid, Held { event, pidfd, look_at, is_dead: false });
-        None
+        if is_dead {
+            self.dead.push(tid);
+        } else {
+            self.looks.push_back((look_at, tid));
+        }
+        self.held.insert(tid, Held { event, pidfd, look_at, is_dead });
     }
 
     /// The waiting exit of this number's owner.
@@ -128,28 +149,29 @@ impl Exits {
         if is_dead { self.release(words, tid) } else { None }
     }
 
-    /// The processes among all that have ended.
-    pub fn ended(&self) -> Vec<Tid> {
-        let pidfds = self.held.len() + self.armed.len();
-        if pidfds == 0 {
-            return Vec::new();
+    /// The processes among all that have ended, or some of them if there are very many.
+    pub fn ended(&mut self) -> Vec<Tid> {
+        let mut ended = mem::take(&mut self.dead);
+        if !self.held.is_empty() || !self.armed.is_empty() {
+            let count = self.poll.wait(&mut self.ready, EpollTimeout::ZERO).unwrap_or(0);
+            let pidfds = self.ready[..count].iter().filter(|event| event.data() != RING);
+            ended.extend(pidfds.map(|event| Tid(event.data() as i32)));
         }
-        // Room for all, and the ring.
-        let mut events = vec![EpollEvent::empty(); pidfds.min(MOST_ENDED) + 1];
-        let count = self.poll.wait(&mut events, EpollTimeout::ZERO).unwrap_or(0);
-        let ended = events[..count].iter().filter(|event| event.data() != RING);
-        ended.map(|event| Tid(event.data() as i32)).collect()
+        ended
     }
 
     /// Those that have ended although their pidfds do not say so.
     pub fn ended_quietly(&mut self, words: &Words, now: Instant) -> Vec<Tid> {
         let mut ended = Vec::new();
-        for (tid, held) in self.held.iter_mut().filter(|(_, held)| held.look_at <= now) {
-            if words.load(*tid) & bit::EXITING == 0 || is_dead(*tid) {
+        while self.next_look().is_some_and(|at| at <= now) {
+            let Some((_, tid)) = self.looks.pop_front() else { break };
+            let Some(held) = self.held.get_mut(&tid) else { continue };
+            if words.load(tid) & bit::EXITING == 0 || is_dead(tid) {
                 held.is_dead = true;
-                ended.push(*tid);
+                ended.push(tid);
             } else {
                 held.look_at = now + SECOND_LOOK;
+                self.looks.push_back((held.look_at, tid));
             }
         }
         ended

@@ -1,7 +1,6 @@
 //! The programs on their way into the kernel.
 
 use std::fs;
-use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
@@ -9,10 +8,12 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use aya::maps::Map;
-use aya::programs::{BtfTracePoint, ProgramError};
+use aya::programs::{BtfTracePoint, Iter, Program};
 use aya::{Btf, Ebpf, EbpfLoader, VerifierLogLevel};
 use nix::errno::Errno;
+use nix::sys::signal::{SigSet, SigmaskHow};
 
+use crate::sys::bpf::TaskIterator;
 use crate::sys::bpf_memory::{MappedWords, RingReader, ring_size};
 
 use super::refusal::Refusal;
@@ -26,8 +27,12 @@ static OBJECT: &[u8] =
 const PROGRAMS: [(&str, &str); 3] =
     [("born", "task_newtask"), ("exec", "sched_process_exec"), ("exiting", "sched_process_exit")];
 
-/// As many times is a program loaded, as libbpf does.
-const ATTEMPTS: u32 = 5;
+/// Those that can follow.
+const FOLLOWING: [(&str, &str); 3] = [
+    ("born_following", "task_newtask"),
+    ("exec", "sched_process_exec"),
+    ("exiting_following", "sched_process_exit"),
+];
 
 /// `PROC_PID_INIT_INO` (linux/proc_fs.h): the inode of the initial pid namespace.
 const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
@@ -36,7 +41,9 @@ const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 pub(super) const LOST_KINDS: usize = 6;
 pub(super) const ASLEEP: usize = LOST_KINDS;
 const HALF: usize = ASLEEP + 1;
-const STATE: NonZeroUsize = NonZeroUsize::new(HALF + 1).expect("more than 0");
+pub(super) const SCANNING: usize = HALF + 1;
+pub(super) const MEMBERS: usize = SCANNING + 1;
+const STATE: NonZeroUsize = NonZeroUsize::new(MEMBERS + 1).expect("more than 0");
 
 /// The programs at work, and what they share with us.
 #[derive(Debug)]
@@ -44,13 +51,25 @@ pub(super) struct Loaded {
     pub words: Words,
     pub state: MappedWords,
     pub ring: RingReader,
+    /// Looks at all tasks for members of followed trees; only if that was asked for.
+    pub members: Option<TaskIterator>,
     /// Holds programs and attachments.
     _object: Ebpf,
 }
 
 impl Loaded {
     /// Loads and attaches all, with a ring of at least this many bytes.
-    pub fn new(ring: u32) -> Result<Loaded, Refusal> {
+    pub fn new(ring: u32, follow: bool) -> Result<Loaded, Refusal> {
+        // The verifier gives up when a signal comes (EAGAIN).
+        let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK);
+        let loaded = Loaded::load(ring, follow);
+        if let Ok(mask) = mask {
+            let _ = mask.thread_set_mask();
+        }
+        loaded
+    }
+
+    fn load(ring: u32, follow: bool) -> Result<Loaded, Refusal> {
         let namespace = fs::metadata("/proc/self/ns/pid").map(|metadata| metadata.ino());
         if namespace.is_ok_and(|inode| inode != INITIAL_PID_NAMESPACE) {
             return Err(Refusal::PidNamespace);
@@ -72,28 +91,28 @@ impl Loaded {
         if let Some(half) = state.get(HALF) {
             half.store(size.get() as u32 / 2, Ordering::SeqCst);
         }
-        for (name, tracepoint) in PROGRAMS {
-            let program =
-                object.program_mut(name).ok_or_else(|| Refusal::Object(format!("no program {name}")))?;
-            let program: &mut BtfTracePoint =
-                program.try_into().map_err(|error| Refusal::of_program(name, &error))?;
-            load(|| program.load(tracepoint, &btf)).map_err(|error| Refusal::of_program(name, &error))?;
-            program.attach().map_err(|error| Refusal::of_program(name, &error))?;
+        let programs = if follow { FOLLOWING } else { PROGRAMS };
+        for (name, tracepoint) in programs {
+            let refused = |error| Refusal::of_program(name, &error);
+            let program: &mut BtfTracePoint = program(&mut object, name)?.try_into().map_err(refused)?;
+            program.load(tracepoint, &btf).map_err(refused)?;
+            program.attach().map_err(refused)?;
         }
-        Ok(Loaded { words, state, ring, _object: object })
+        let members = if follow { Some(iterator(&mut object, "members", &btf)?) } else { None };
+        Ok(Loaded { words, state, ring, members, _object: object })
     }
 }
 
-/// The verifier gives up when a signal comes (EAGAIN).
-fn load(mut attempt: impl FnMut() -> Result<(), ProgramError>) -> Result<(), ProgramError> {
-    for _ in 1..ATTEMPTS {
-        match attempt() {
-            Err(ProgramError::LoadError { io_error, .. }) if io_error.kind() == io::ErrorKind::WouldBlock => {
-            }
-            result => return result,
-        }
-    }
-    attempt()
+fn program<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut Program, Refusal> {
+    object.program_mut(name).ok_or_else(|| Refusal::Object(format!("no program {name}")))
+}
+
+fn iterator(object: &mut Ebpf, name: &'static str, btf: &Btf) -> Result<TaskIterator, Refusal> {
+    let refused = |error| Refusal::of_program(name, &error);
+    let program: &mut Iter = program(object, name)?.try_into().map_err(refused)?;
+    program.load("task", btf).map_err(refused)?;
+    let program = program.fd().map_err(refused)?;
+    TaskIterator::new(program.as_fd()).map_err(Refusal::io("attach the BPF task iterator"))
 }
 
 /// The descriptor of a map.

@@ -12,9 +12,10 @@ use crate::ids::Tid;
 use crate::sys::bpf_memory::MappedWords;
 
 use super::event::{Input, LostKind, TaskEvent};
+use super::intake::unrecorded;
 use super::load::LOST_KINDS;
 use super::words::{MOST_PIDS, bit};
-use super::{BpfSource, Out, exits, unrecorded};
+use super::{BpfSource, Out, exits};
 
 /// The kinds in the order of `enum lost`. The last, births that concern the new task's own number, are
 /// nobody's events.
@@ -63,7 +64,7 @@ fn counts(state: &MappedWords) -> [u32; LOST_KINDS] {
 }
 
 /// The numbers that tasks may have.
-fn numbers() -> i32 {
+pub(super) fn numbers() -> i32 {
     let limit = fs::read_to_string("/proc/sys/kernel/pid_max").ok().and_then(|text| text.trim().parse().ok());
     limit.unwrap_or(MOST_PIDS.get() as i32)
 }

@@ -12,6 +12,8 @@
 
 mod event;
 mod exits;
+mod follow;
+mod intake;
 mod load;
 mod losses;
 mod record;
@@ -20,25 +22,21 @@ mod words;
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::abi::EventMask;
-use crate::event::Kind;
-use crate::ids::{Stamp, Tgid, Tid, Uid};
+use crate::ids::Tid;
 use crate::sys::bpf_memory::page_size;
-use crate::sys::clock::monotonic_ns;
-use crate::sys::procfs;
 
-pub use event::{Input, LostKind, StartTime, TaskEvent, Usage};
+pub use event::{Input, LostKind, Member, StartTime, TaskEvent, Usage};
+pub use follow::FollowError;
 pub use refusal::Refusal;
 
 use exits::Exits;
 use load::Loaded;
 use losses::Losses;
-use record::{Record, flag, kind};
+use record::Record;
 use words::bit;
 
 /// Records that are read before the pidfds are looked at.
@@ -52,11 +50,13 @@ const ARMED_AT_ONCE: usize = 64;
 pub struct Options {
     /// Bytes of the ring, which is made a power of two of pages; a record takes 72.
     pub ring: u32,
+    /// That trees can be followed ([`BpfSource::follow`]), which takes Linux 5.17.
+    pub follow: bool,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { ring: 4 << 20 }
+        Options { ring: 4 << 20, follow: false }
     }
 }
 
@@ -112,13 +112,13 @@ impl BpfSource {
     /// calls take no capability for bpf(2), and make no such call. CAP_SYS_PTRACE for /proc.
     pub fn new(options: Options) -> Result<BpfSource, Refusal> {
         let page = page_size().map_err(Refusal::io("ask for the size of a page"))?;
-        let loaded = Loaded::new(options.ring)?;
+        let loaded = Loaded::new(options.ring, options.follow)?;
         let exits = Exits::new(loaded.ring.as_fd()).map_err(Refusal::io("poll the BPF ring buffer"))?;
         Ok(BpfSource {
             loaded,
             exits,
             losses: Losses::default(),
-            highest: 0,
+            highest: losses::numbers(),
             page: page.get() as u64,
             out: VecDeque::new(),
             marks: VecDeque::new(),
@@ -136,7 +136,7 @@ impl BpfSource {
 
     /// When to call [`next_input`](BpfSource::next_input) and [`idle`](BpfSource::idle) again, though the descriptor is
     /// not readable.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub fn deadline(&mut self) -> Option<Instant> {
         if self.to_arm.is_empty() { self.exits.next_look() } else { Some(Instant::now()) }
     }
 
@@ -177,7 +177,7 @@ impl BpfSource {
         let began = before & (bit::EXITING | bit::HOLD) == bit::EXITING | bit::HOLD;
         if began && before & bit::PROCESS_ENDS == 0 {
             self.hold_late(tid);
-        } else if before & bit::PROCESS_ENDS == 0 {
+        } else if before & bit::PROCESS_ENDS == 0 && tid.0 < self.highest {
             self.to_arm.push_back(tid);
         }
     }
@@ -189,11 +189,6 @@ impl BpfSource {
         if before & !events & bit::PROCESS_ENDS == 0 {
             self.exits.disarm(&self.loaded.words, tid);
         }
-    }
-
-    /// All events of the process are wanted, and of all descendants that it will have.
-    pub fn follow(&mut self, process: Tid) {
-        self.loaded.words.set(process, bit::FOLLOW);
     }
 
     /// Work that can wait until requests are answered.
@@ -249,145 +244,4 @@ impl BpfSource {
             }
         }
     }
-
-    fn handle(&mut self, record: Option<Record>) {
-        let Some(record) = record else { return };
-        self.counters.records += 1;
-        match record.kind {
-            kind::BORN => {
-                self.end_wait(Tid(record.other));
-                self.exits.disarm(&self.loaded.words, Tid(record.other));
-                // Else it was of interest for the number's last owner alone.
-                if record.has(flag::IS_WANTED | flag::IS_FOLLOWED) || record.word & bit::EVENTS != 0 {
-                    self.deliver(born(&record));
-                }
-            }
-            kind::EXEC => {
-                self.end_wait(Tid(record.tid));
-                self.deliver(TaskEvent { former: Tid(record.other), ..own(Kind::ProcessExec, &record) });
-            }
-            kind::EXIT => self.handle_exit(&record),
-            // A sign of life, so that we look for what was lost.
-            _ => {}
-        }
-    }
-
-    fn handle_exit(&mut self, record: &Record) {
-        let is_thread = record.has(flag::IS_THREAD);
-        let kind = if is_thread { Kind::ThreadExit } else { Kind::ProcessExit };
-        let usage = (record.has(flag::IS_LAST) && record.has(flag::IS_FOLLOWED)).then(|| self.usage(record));
-        let event =
-            TaskEvent { status: Some(ExitStatus::from_raw(record.status)), usage, ..own(kind, record) };
-        if is_thread {
-            if let (Some(usage), Some(process)) = (usage, self.exits.held(Tid(record.tgid))) {
-                process.usage = Some(usage);
-            }
-            self.deliver(event);
-        } else if record.has(flag::IS_HELD) {
-            match self.exits.held(event.subject) {
-                // It was watched after its exit had begun.
-                Some(held) if held.start.is_none() => *held = event,
-                _ => {
-                    self.end_wait(event.subject);
-                    self.hold(event, record.word & bit::PIDFD != 0);
-                }
-            }
-        } else {
-            self.deliver(event);
-        }
-    }
-
-    /// The last owner of the number is dead.
-    fn end_wait(&mut self, tid: Tid) {
-        if let Some(exit) = self.exits.release(&self.loaded.words, tid) {
-            self.deliver(exit);
-        }
-    }
-
-    fn hold(&mut self, exit: TaskEvent, armed: bool) {
-        match self.exits.hold(&self.loaded.words, exit, armed) {
-            Some(exit) => self.deliver(exit),
-            None => self.counters.exits_held += 1,
-        }
-    }
-
-    /// Somebody wants to know of the end of a process that may be exiting.
-    fn hold_late(&mut self, tid: Tid) {
-        self.read_until(self.loaded.ring.written(), usize::MAX);
-        if self.exits.held(tid).is_none() && exits::is_exiting(tid) {
-            self.counters.exits_late += 1;
-            let followed = self.loaded.words.set(tid, bit::HELD) & bit::FOLLOW != 0;
-            self.hold(unrecorded(Kind::ProcessExit, tid, followed), false);
-        }
-    }
-
-    fn report_the_dead(&mut self) {
-        let mut ended = self.exits.ended();
-        if self.exits.next_look().is_some_and(|at| at <= Instant::now()) {
-            let quietly = self.exits.ended_quietly(&self.loaded.words, Instant::now());
-            self.counters.exits_by_look += quietly.len() as u64;
-            ended.extend(quietly);
-        }
-        if ended.is_empty() {
-            return;
-        }
-        // All that they did is in the ring by now.
-        self.read_until(self.loaded.ring.written(), usize::MAX);
-        for tid in ended {
-            if let Some(exit) = self.exits.release_dead(&self.loaded.words, tid) {
-                self.deliver(exit);
-            }
-        }
-    }
-
-    fn usage(&self, record: &Record) -> Usage {
-        Usage {
-            cpu: Duration::from_nanos(record.runtime),
-            peak_memory: record.peak_pages.saturating_mul(self.page),
-        }
-    }
-
-    fn deliver(&mut self, event: TaskEvent) {
-        self.out.push_back(Out::Input(Input::Event(event)));
-    }
-}
-
-fn own(kind: Kind, record: &Record) -> TaskEvent {
-    let tid = Tid(record.tid);
-    TaskEvent {
-        kind,
-        actor: tid,
-        tgid: Some(Tgid(record.tgid)),
-        subject: tid,
-        former: tid,
-        uid: Some(Uid(record.uid)),
-        start: Some(StartTime(record.start)),
-        status: None,
-        usage: None,
-        at: Stamp(record.stamp),
-        followed: record.has(flag::IS_FOLLOWED),
-    }
-}
-
-/// An event of a process that is known to have happened.
-fn unrecorded(kind: Kind, tid: Tid, followed: bool) -> TaskEvent {
-    TaskEvent {
-        kind,
-        actor: tid,
-        tgid: Some(Tgid(tid.0)),
-        subject: tid,
-        former: tid,
-        uid: procfs::task_status(tid.0).ok().map(|status| Uid(status.real_uid)),
-        start: None,
-        status: None,
-        usage: None,
-        at: Stamp(monotonic_ns()),
-        followed,
-    }
-}
-
-fn born(record: &Record) -> TaskEvent {
-    let kind = if record.has(flag::IS_THREAD) { Kind::ThreadCreate } else { Kind::ProcessFork };
-    let child = Tid(record.other);
-    TaskEvent { subject: child, former: child, ..own(kind, record) }
 }

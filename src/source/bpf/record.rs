@@ -7,6 +7,7 @@ pub(super) mod kind {
     pub const BORN: u32 = 0;
     pub const EXEC: u32 = 1;
     pub const EXIT: u32 = 2;
+    pub const MEMBER: u32 = 3;
 }
 
 /// Flags of a record.
@@ -40,7 +41,7 @@ pub(super) struct Record {
     /// Who did it.
     pub tid: i32,
     pub tgid: i32,
-    /// BORN: the new task. EXEC: the id that the task had before.
+    /// BORN: the new task. EXEC: the id that the task had before. MEMBER: its parent.
     pub other: i32,
     /// The subject's real uid.
     pub uid: u32,

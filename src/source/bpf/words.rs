@@ -26,12 +26,14 @@ pub(super) mod bit {
     pub const HELD: u32 = 0x400;
     /// We poll a pidfd of this process.
     pub const PIDFD: u32 = 0x800;
+    /// With FOLLOW: there was a record of the task, its birth or that it is there.
+    pub const KNOWN: u32 = 0x1000;
     /// Records that the ring had no room for.
-    pub const LOST_EXEC: u32 = 0x1000;
-    pub const LOST_EXIT: u32 = 0x2000;
-    pub const LOST_THREAD_EXIT: u32 = 0x4000;
-    pub const LOST_BIRTH: u32 = 0x8000;
-    pub const LOST_CHILDREN: u32 = 0x10000;
+    pub const LOST_EXEC: u32 = 0x2000;
+    pub const LOST_EXIT: u32 = 0x4000;
+    pub const LOST_THREAD_EXIT: u32 = 0x8000;
+    pub const LOST_BIRTH: u32 = 0x10000;
+    pub const LOST_CHILDREN: u32 = 0x20000;
     pub const LOST: u32 = LOST_EXEC | LOST_EXIT | LOST_THREAD_EXIT | LOST_BIRTH | LOST_CHILDREN;
 }
 

@@ -28,9 +28,14 @@ struct cred {
 /* include/linux/sched/signal.h */
 #define SIGNAL_GROUP_EXIT 0x00000004
 
+struct list_head {
+	struct list_head *next;
+} RELOCATED;
+
 struct signal_struct {
 	atomic_t live;
 	int nr_threads;
+	struct list_head thread_head;
 	u32 flags;
 	u64 sum_sched_runtime;
 	unsigned long maxrss;
@@ -48,6 +53,15 @@ struct task_struct {
 	const struct cred *real_cred;
 	struct signal_struct *signal;
 	struct sched_entity se;
+	struct task_struct *real_parent;
+	struct list_head children;
+	struct list_head sibling;
+	struct list_head thread_node;
+} RELOCATED;
+
+/* include/linux/bpf.h */
+struct bpf_iter__task {
+	struct task_struct *task;
 } RELOCATED;
 
 /* include/uapi/linux/bpf.h */
@@ -60,10 +74,23 @@ struct task_struct {
 
 static void *(*const bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
 static u64 (*const bpf_ktime_get_ns)(void) = (void *)5;
+static long (*const bpf_probe_read_kernel)(void *to, u32 size, const void *from) = (void *)113;
 static void *(*const bpf_ringbuf_reserve)(void *ring, u64 size, u64 flags) = (void *)131;
 static void (*const bpf_ringbuf_submit)(void *data, u64 flags) = (void *)132;
+static void (*const bpf_ringbuf_discard)(void *data, u64 flags) = (void *)133;
 static struct task_struct *(*const bpf_get_current_task_btf)(void) = (void *)158;
 static u64 (*const bpf_ringbuf_query)(void *ring, u64 flags) = (void *)134;
+
+static long (*const bpf_loop)(u32 times, void *each, void *context, u64 flags) = (void *)181;
+
+/* Reads a member of a structure that is known by its address alone. 0: done. */
+#define READ(to, structure, member)                                                      \
+	({                                                                               \
+		typeof(structure) from_ = (structure);                                   \
+		bpf_probe_read_kernel(&(to), sizeof(to), &from_->member);                \
+	})
+/* BPF_FIELD_BYTE_OFFSET of the running kernel. */
+#define OFFSET(structure, member) __builtin_preserve_field_info(((structure *)0)->member, 0)
 
 /* The form in which the loader reads a map's definition. */
 #define UINT(name, value) int (*name)[value]

@@ -32,15 +32,17 @@
 #define HELD 0x400
 /* The daemon polls a pidfd of this process. */
 #define PIDFD 0x800
+/* With FOLLOW: there was a record of the task, its birth or that it is there. */
+#define KNOWN 0x1000
 /* Records that the ring had no room for. */
-#define LOST_EXEC 0x1000
-#define LOST_EXIT 0x2000
-#define LOST_THREAD_EXIT 0x4000
-#define LOST_BIRTH 0x8000
-#define LOST_CHILDREN 0x10000
+#define LOST_EXEC 0x2000
+#define LOST_EXIT 0x4000
+#define LOST_THREAD_EXIT 0x8000
+#define LOST_BIRTH 0x10000
+#define LOST_CHILDREN 0x20000
 
 /* What a new task on the number must not inherit from the last one. */
-#define OF_LAST_OWNER (FOLLOW | EXITING | HOLD | HELD | PIDFD)
+#define OF_LAST_OWNER (FOLLOW | KNOWN | EXITING | HOLD | HELD | PIDFD)
 
 /* PID_MAX_LIMIT of a 64-bit kernel. */
 #define MOST_PIDS (4 << 20)
@@ -51,6 +53,8 @@ enum kind {
 	BORN,
 	EXEC,
 	EXIT,
+	/* A task that was there when somebody began to follow it. */
+	MEMBER,
 	/* The ring was full, and there is room again. */
 	LOST,
 };
@@ -80,7 +84,7 @@ struct record {
 	/* Who did it. */
 	s32 tid;
 	s32 tgid;
-	/* BORN: the new task. EXEC: the id that the task had before. */
+	/* BORN: the new task. EXEC: the id that the task had before. MEMBER: its parent. */
 	s32 other;
 	/* The subject's real uid. */
 	u32 uid;
@@ -110,6 +114,10 @@ struct state {
 	u32 asleep;
 	/* Half of the ring's size. */
 	u32 half;
+	/* Somebody is beginning to follow: not all members of the tree have FOLLOW. */
+	u32 scanning;
+	/* How many records of kind MEMBER there were. */
+	u32 members;
 };
 
 #endif

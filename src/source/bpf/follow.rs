@@ -1,0 +1,103 @@
+//! Following trees of tasks, also such that are there already.
+//!
+//! A new task is followed because its creator is. The members that a tree has when somebody begins to follow
+//! it are searched, in passes over all tasks until one finds nobody new; and while that lasts, the programs
+//! see to it that nobody slips through by a birth, or by the end of a parent (`programs/follow.h`).
+
+use std::collections::HashSet;
+use std::io;
+use std::sync::atomic::Ordering;
+
+use crate::ids::Tid;
+
+use super::event::{Input, StartTime};
+use super::words::bit;
+use super::{BpfSource, Out, load};
+
+/// Why a tree cannot be followed.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowError {
+    /// The source was made without [`Options::follow`](super::Options::follow).
+    #[error("the BPF programs were loaded without those that follow")]
+    NotLoaded,
+    /// Nobody has the number, or its owner is exiting.
+    #[error("there is no process {0}")]
+    NoProcess(Tid),
+    /// The iterator failed.
+    #[error("cannot look for the tasks of a tree by BPF_ITER_CREATE: {0}")]
+    Iterator(io::Error),
+}
+
+impl BpfSource {
+    /// All events of the process are wanted, and of all its descendants, those that there are and those to
+    /// come. Each that is there is delivered as [`Input::Member`] before any event of its own.
+    pub fn follow(&mut self, process: Tid) -> Result<(), FollowError> {
+        if self.loaded.members.is_none() {
+            return Err(FollowError::NotLoaded);
+        }
+        self.read_until(self.loaded.ring.written(), usize::MAX);
+        let first = self.out.len();
+        self.set_scanning(true);
+        let result = self.find_members(process);
+        self.set_scanning(false);
+        self.read_until(self.loaded.ring.written(), usize::MAX);
+        self.drop_repeated(first);
+        let found = self
+            .out
+            .range(first..)
+            .any(|out| matches!(out, Out::Input(Input::Member(member)) if member.tid == process));
+        result.and(if found { Ok(()) } else { Err(FollowError::NoProcess(process)) })
+    }
+
+    /// Events of this task are not wanted any more, unless they are watched; its descendants stay followed.
+    pub fn unfollow(&mut self, tid: Tid) {
+        self.loaded.words.clear(tid, bit::FOLLOW | bit::KNOWN);
+    }
+
+    fn find_members(&mut self, process: Tid) -> Result<(), FollowError> {
+        loop {
+            let before = self.members();
+            // In each pass: a task that can be seen may not have had its birth, which takes it away.
+            if self.loaded.words.set(process, bit::FOLLOW) & bit::EXITING != 0 {
+                self.unfollow(process);
+                return Ok(());
+            }
+            if let Some(iterator) = &self.loaded.members {
+                iterator.run().map_err(FollowError::Iterator)?;
+            }
+            self.read_until(self.loaded.ring.written(), usize::MAX);
+            if self.members() == before {
+                return Ok(());
+            }
+        }
+    }
+
+    /// How many members have been found since the start.
+    fn members(&self) -> u32 {
+        self.loaded.state.get(load::MEMBERS).map_or(0, |count| count.load(Ordering::SeqCst))
+    }
+
+    fn set_scanning(&self, on: bool) {
+        if let Some(scanning) = self.loaded.state.get(load::SCANNING) {
+            scanning.store(on.into(), Ordering::SeqCst);
+        }
+    }
+
+    /// A task that was found in the moment before its birth has two inputs; the later one goes.
+    fn drop_repeated(&mut self, first: usize) {
+        let mut seen: HashSet<(Tid, StartTime)> = HashSet::new();
+        let mut at = 0;
+        self.out.retain(|out| {
+            at += 1;
+            let life = match out {
+                Out::Input(Input::Member(member)) => (member.tid, member.start),
+                Out::Input(Input::Event(event)) if event.is_birth() => match event.start {
+                    Some(start) => (event.subject, start),
+                    None => return true,
+                },
+                _ => return true,
+            };
+            at <= first || seen.insert(life)
+        });
+    }
+}
