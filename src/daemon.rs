@@ -20,7 +20,7 @@ use crate::node::{self, Carrier, NodeGone, Ownership, Place, PlaceError, Served}
 use crate::observe::Observer;
 use crate::registry::{Limits, Registry};
 use crate::remedy;
-use crate::source::{Connector, ProcConnector, RECEIVE_BUFFER, SourceError};
+use crate::source::{self, RECEIVE_BUFFER};
 use crate::sys::procfs;
 
 /// What the daemon's owner may choose.
@@ -30,6 +30,8 @@ pub struct Config {
     pub path: PathBuf,
     /// What carries it.
     pub carrier: Carrier,
+    /// Where events come from.
+    pub source: source::Choice,
     /// Who may open it.
     pub ownership: Ownership,
     /// How many registrations there may be.
@@ -48,6 +50,7 @@ impl Default for Config {
         Config {
             path: PathBuf::from("/dev/kmonitor"),
             carrier: Carrier::Auto,
+            source: source::Choice::Connector,
             ownership: Ownership { mode: 0o600, uid: 0, gid: 0 },
             limits: Limits::default(),
             most_open: 1 << 16,
@@ -80,7 +83,7 @@ pub enum StartError {
     Place(#[from] PlaceError),
     /// The events.
     #[error(transparent)]
-    Source(#[from] SourceError),
+    Source(#[from] source::OpenError),
     /// A resource of our own.
     #[error("cannot get what serving takes of the system: {error}: {}", remedy::of(error))]
     Resources {
@@ -133,11 +136,11 @@ impl Daemon {
             return Err(StartError::Descriptors(descriptors));
         }
         let (observer, log) = Observer::start()?;
-        let mut socket = ProcConnector::new(config.event_buffer);
-        if !socket.check()? {
-            observer.say("this kernel cannot filter process events for us: all of them will wake the daemon");
+        let with_cause = config.options.abort_events;
+        let (source, reason) = source::open(config.source, config.event_buffer, with_cause, &observer)?;
+        if config.source != source::Choice::Connector {
+            observer.say(format_args!("events come from {reason}"));
         }
-        let source = Connector::new(socket, config.options.abort_events, observer.clone())?;
         let registry = Arc::new(Registry::new(config.limits));
         let driver = Driver::new(registry.clone(), config.most_open);
         let event = || EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).map(Arc::new);

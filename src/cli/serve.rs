@@ -18,6 +18,7 @@ impl DeviceOptions {
         Config {
             path: self.path,
             carrier: self.node,
+            source: self.source,
             ownership: Ownership { mode: self.mode, uid: self.owner, gid: self.group },
             limits: Limits { total: self.max_registrations, per_monitor: self.max_per_monitor },
             most_open: self.max_open,

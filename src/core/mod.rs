@@ -204,8 +204,8 @@ impl<N: Node, S: Source> Core<N, S> {
                 self.hear(input)?;
                 self.still_busy();
             } else if !self.source.has_passed(mark) {
-                let mut fds: Vec<_> = self.source.poll_fds().into_iter().flatten().map(readable).collect();
                 let left = self.source.deadline().map(|at| at.saturating_duration_since(Instant::now()));
+                let mut fds: Vec<_> = self.source.poll_fds().into_iter().flatten().map(readable).collect();
                 wait(&mut fds, left)?;
             }
         }

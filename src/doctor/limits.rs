@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 
-use super::kernel::Version;
 use super::{Check, Facts};
+use crate::sys::kernel::Version;
 
 /// Descriptors without which not even a few targets can be watched.
 const FEWEST_FILES: u64 = 32;

@@ -27,8 +27,8 @@ pub use report::{Check, Report, Status};
 
 use crate::daemon::Config;
 use crate::node::{self, Found, PlaceError};
+use crate::sys::kernel::Kernel;
 use daemon::Daemon;
-use kernel::Kernel;
 use probe::Outcome;
 
 /// What several checks start from.

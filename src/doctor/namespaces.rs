@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use super::kernel::Version;
 use super::{Check, Facts};
+use crate::sys::kernel::Version;
 
 /// Inode numbers of the initial namespaces (`include/uapi/linux/nsfs.h`).
 const PID: u64 = 0xeffffffc;

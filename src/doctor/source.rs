@@ -8,8 +8,8 @@ use nix::errno::Errno;
 use crate::source::{ProcConnector, SourceError};
 use crate::sys::bpf::Bell;
 
-use super::kernel::Version;
 use super::{Check, Facts, namespaces};
+use crate::sys::kernel::Version;
 
 /// Bytes of the queue of a subscription that lasts for an instant.
 const QUEUE: usize = 1 << 17;

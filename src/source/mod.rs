@@ -15,6 +15,7 @@
 //! tasks that are not watched may come too, and two tasks' events in any order.
 
 pub mod bpf;
+mod choice;
 mod connector;
 
 use std::os::fd::BorrowedFd;
@@ -25,6 +26,7 @@ use nix::errno::Errno;
 use crate::event::Input;
 use crate::ids::Tid;
 
+pub use choice::{Choice, OpenError, open};
 pub use connector::{Connector, Malformed, Message, ProcConnector, RECEIVE_BUFFER, decode};
 
 /// A place in the stream of inputs. Marks of one source are in the order in which they were made.
@@ -46,7 +48,7 @@ pub trait Source {
     fn poll_fds(&self) -> [Option<BorrowedFd<'_>>; 2];
 
     /// When to call [`next`](Source::next) although none of the descriptors is readable.
-    fn deadline(&self) -> Option<Instant>;
+    fn deadline(&mut self) -> Option<Instant>;
 
     /// The next input; `None`: there is none, until a descriptor is readable or the deadline has come.
     fn next(&mut self) -> Result<Option<Input>, SourceError>;
@@ -81,6 +83,56 @@ pub trait Source {
     /// The reader has polled them. A source that expects an event any moment may spin for some
     /// microseconds, as long as `other` is not readable.
     fn after_sleep(&mut self, other: BorrowedFd<'_>);
+}
+
+impl<S: Source + ?Sized> Source for Box<S> {
+    fn poll_fds(&self) -> [Option<BorrowedFd<'_>>; 2] {
+        (**self).poll_fds()
+    }
+
+    fn deadline(&mut self) -> Option<Instant> {
+        (**self).deadline()
+    }
+
+    fn next(&mut self) -> Result<Option<Input>, SourceError> {
+        (**self).next()
+    }
+
+    fn mark(&mut self) -> Mark {
+        (**self).mark()
+    }
+
+    fn has_passed(&self, mark: Mark) -> bool {
+        (**self).has_passed(mark)
+    }
+
+    fn watch(&mut self, tid: Tid, interest: Interest) {
+        (**self).watch(tid, interest);
+    }
+
+    fn unwatch(&mut self, tid: Tid, interest: Interest) {
+        (**self).unwatch(tid, interest);
+    }
+
+    fn commit(&mut self) -> Result<(), SourceError> {
+        (**self).commit()
+    }
+
+    fn blocked(&mut self, task: Tid, is_blocked: bool) {
+        (**self).blocked(task, is_blocked);
+    }
+
+    fn idle(&mut self) -> Option<Duration> {
+        (**self).idle()
+    }
+
+    fn before_sleep(&mut self) {
+        (**self).before_sleep();
+    }
+
+    fn after_sleep(&mut self, other: BorrowedFd<'_>) {
+        (**self).after_sleep(other);
+    }
 }
 
 /// Why there are no events. Each is a sentence with the remedy.

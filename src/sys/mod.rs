@@ -7,6 +7,7 @@ pub mod bpf_memory;
 pub mod clock;
 pub mod disposition;
 pub mod ioctl;
+pub mod kernel;
 mod mapping;
 pub mod mount;
 pub mod netlink;

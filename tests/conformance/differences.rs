@@ -13,6 +13,15 @@ pub enum Carrier {
     Cuse,
 }
 
+/// Where events come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// BPF programs in the kernel.
+    Bpf,
+    /// The proc connector.
+    Connector,
+}
+
 /// Why something differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -55,6 +64,16 @@ impl Carrier {
     }
 }
 
+impl Source {
+    /// As `kmonitor serve --source` names it.
+    pub fn option(self) -> &'static str {
+        match self {
+            Source::Bpf => "bpf",
+            Source::Connector => "connector",
+        }
+    }
+}
+
 impl fmt::Display for Carrier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -65,6 +84,11 @@ impl fmt::Display for Carrier {
 }
 
 impl Difference {
+    /// Whether a case is to show it with events from this source: the proc connector's limits are its own.
+    pub fn shows_with(&self, source: Source) -> bool {
+        self.kind != Kind::Source || source == Source::Connector
+    }
+
     /// Whether a case is to show it there.
     pub fn shows_on(&self, carrier: Carrier) -> bool {
         self.carrier.is_none_or(|own| own == carrier)

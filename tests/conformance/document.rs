@@ -32,7 +32,7 @@ const KINDS: [(Kind, &str, &str); 5] = [
     (
         Kind::Source,
         "Limits of the proc connector",
-        "The kernel tells events through the proc connector, which names a new task's parent, not its maker; and \
+        "They do not show with `--source bpf`. With the default, the kernel tells events through the proc connector, which names a new task's parent, not its maker; and \
          the end of a main thread a moment after it, when an exec may have changed its id.",
     ),
     (

@@ -12,20 +12,22 @@ mod verdict;
 use crate::device::served::Place;
 use crate::guest::GuestError;
 use crate::original;
-use differences::{Carrier, Difference};
+use differences::{Carrier, Difference, Source};
 use std::io::{self, Write};
 use suite::{Bits, Suite};
 use tap::Report;
 use trial::{Reports, Trial};
 
 /// Asserts that a trial of kmonitor shows what it should.
-fn assert_as_listed(trial: &Trial, carrier: Carrier) {
+fn assert_as_listed(trial: &Trial, carrier: Carrier, source: Source) {
     let list = differences::read();
-    let list: Vec<&Difference> = list.iter().filter(|row| row.shows_on(carrier)).collect();
+    let list: Vec<&Difference> =
+        list.iter().filter(|row| row.shows_on(carrier) && row.shows_with(source)).collect();
     let wrong = judge_both(&trial.reports, |bits, report| verdict::judge(report, &record::read(bits), &list));
     assert!(
         wrong.is_empty(),
-        "over {carrier}:\n{}\n{}\nThe daemon said: {:?}",
+        "over {carrier}, --source {}:\n{}\n{}\nThe daemon said: {:?}",
+        source.option(),
         wrong.join("\n"),
         verdict::ADVICE,
         trial.complaints
@@ -94,24 +96,41 @@ fn every_listed_difference_names_a_case_and_the_document_tells_it() -> Result<()
     Ok(())
 }
 
-#[test]
-fn over_fuse_on_this_kernel_kmonitor_is_as_the_original() -> Result<(), GuestError> {
+fn over_fuse_on_this_kernel(source: Source) -> Result<(), GuestError> {
     let suite = Suite::build()?;
     let place = Place::new();
-    let mut served = place.serve(&["--node", "fuse"]);
-    assert_as_listed(&trial::on_this_kernel(&suite, &place, &mut served), Carrier::Fuse);
+    let mut served = place.serve(&["--node", "fuse", "--source", source.option()]);
+    assert_as_listed(&trial::on_this_kernel(&suite, &place, &mut served), Carrier::Fuse, source);
     served.stop();
     Ok(())
 }
 
 #[test]
+fn over_fuse_on_this_kernel_kmonitor_is_as_the_original() -> Result<(), GuestError> {
+    over_fuse_on_this_kernel(Source::Connector)
+}
+
+#[test]
+fn over_fuse_on_this_kernel_with_events_by_bpf_kmonitor_is_as_the_original() -> Result<(), GuestError> {
+    over_fuse_on_this_kernel(Source::Bpf)
+}
+
+#[test]
 fn over_fuse_in_the_guest_kmonitor_is_as_the_original() -> Result<(), GuestError> {
-    assert_as_listed(&trial::in_the_guest(&Suite::build()?, Carrier::Fuse)?, Carrier::Fuse);
+    assert_as_listed(
+        &trial::in_the_guest(&Suite::build()?, Carrier::Fuse)?,
+        Carrier::Fuse,
+        Source::Connector,
+    );
     Ok(())
 }
 
 #[test]
 fn over_cuse_in_the_guest_kmonitor_is_as_the_original() -> Result<(), GuestError> {
-    assert_as_listed(&trial::in_the_guest(&Suite::build()?, Carrier::Cuse)?, Carrier::Cuse);
+    assert_as_listed(
+        &trial::in_the_guest(&Suite::build()?, Carrier::Cuse)?,
+        Carrier::Cuse,
+        Source::Connector,
+    );
     Ok(())
 }

@@ -149,12 +149,17 @@ pub struct Served {
 }
 
 impl Served {
-    /// What it wrote to its standard error, after the line that says what carries the node.
+    /// What it wrote to its standard error, but for the lines that say what carries the node and, where that was
+    /// asked for, where events come from.
     pub fn complaints(&self) -> String {
         let errors = fs::read_to_string(&self.errors).expect("its errors are text");
-        let (carrier, complaints) = errors.split_once('\n').expect("it has said what carries the node");
-        assert!(carrier.starts_with("kmonitor: the device is a "), "{carrier}");
-        complaints.to_owned()
+        assert!(errors.contains("kmonitor: the device is a "), "{errors}");
+        let is_news = |line: &&str| {
+            ["the device is a ", "events come from "]
+                .iter()
+                .any(|news| line.starts_with(&format!("kmonitor: {news}")))
+        };
+        errors.split_inclusive('\n').filter(|line| !is_news(line)).collect()
     }
 
     /// Stops its work for the time being.

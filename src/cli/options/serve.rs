@@ -8,6 +8,7 @@ use kmonitor::core::Options;
 use kmonitor::daemon::Config;
 use kmonitor::node::Carrier;
 use kmonitor::registry::Limits;
+use kmonitor::source::Choice;
 use nix::unistd::{Group, User};
 
 const BELOW_SERVE: &str = "\
@@ -18,8 +19,7 @@ Examples:
 Signals: SIGTERM, SIGINT and SIGHUP end it; SIGUSR1 prints what it has counted.";
 
 const BELOW_RUN: &str = "\
-Examples:
-  sudo kmonitor run -- ./monitor --its-option
+Example: sudo kmonitor run -- ./monitor --its-option
 
 Signals: SIGTERM and SIGHUP go to PROGRAM; SIGINT and SIGQUIT are left to it.";
 
@@ -64,6 +64,12 @@ pub struct DeviceOptions {
     /// and the path is in /dev, else a mounted file (auto).
     #[arg(long, value_name = "CARRIER", default_value = "auto", value_parser = carrier)]
     pub node: Carrier,
+    /// Events by bpf or connector
+    ///
+    /// BPF programs in the kernel (bpf), the proc connector (connector), or BPF programs where the kernel takes
+    /// them and they miss nothing, else the proc connector (auto).
+    #[arg(long, value_name = "SOURCE", default_value = "connector", value_parser = source)]
+    pub source: Choice,
     /// Its permission bits, in octal
     #[arg(long, value_name = "MODE", default_value = "600", value_parser = mode)]
     pub mode: u32,
@@ -110,6 +116,15 @@ fn carrier(text: &str) -> Result<Carrier, String> {
         "cuse" => Ok(Carrier::Cuse),
         "fuse" => Ok(Carrier::Fuse),
         _ => Err("it is auto, cuse or fuse".to_owned()),
+    }
+}
+
+fn source(text: &str) -> Result<Choice, String> {
+    match text {
+        "auto" => Ok(Choice::Auto),
+        "bpf" => Ok(Choice::Bpf),
+        "connector" => Ok(Choice::Connector),
+        _ => Err("it is auto, bpf or connector".to_owned()),
     }
 }
 

@@ -10,6 +10,7 @@
 //! birth; an exit when the process is dead ([`exits`]). Where the ring was full, the words know what was
 //! lost ([`losses`]).
 
+mod clean;
 mod event;
 mod exits;
 mod follow;
@@ -29,6 +30,7 @@ use crate::abi::EventMask;
 use crate::ids::Tid;
 use crate::sys::bpf_memory::page_size;
 
+pub use clean::BpfEvents;
 pub use event::{Input, LostKind, Member, StartTime, TaskEvent, Usage};
 pub use follow::FollowError;
 pub use refusal::Refusal;

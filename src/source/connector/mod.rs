@@ -200,7 +200,7 @@ impl Source for Connector {
         [self.socket.poll_fd(), ends]
     }
 
-    fn deadline(&self) -> Option<Instant> {
+    fn deadline(&mut self) -> Option<Instant> {
         let exec = self.exec.as_ref().map(Exec::deadline);
         [exec, self.unheard.deadline(), self.recovery.next_step()].into_iter().flatten().min()
     }

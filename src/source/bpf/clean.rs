@@ -1,0 +1,154 @@
+//! The programs at work as a [`Source`].
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::os::fd::BorrowedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::time::{Duration, Instant};
+
+use crate::abi::EventMask;
+use crate::event::{Event, Input};
+use crate::ids::{Signal, Tgid, Tid};
+use crate::observe::Observer;
+
+use super::super::{Interest, Mark, Source, SourceError};
+use super::{BpfSource, Input as BpfInput, TaskEvent};
+
+/// Events for [`Interest::Events`].
+const EVENTS: EventMask = EventMask(
+    EventMask::THREAD_CREATE.0
+        | EventMask::THREAD_EXIT.0
+        | EventMask::PROCESS_FORK.0
+        | EventMask::PROCESS_EXEC.0
+        | EventMask::PROCESS_EXIT.0,
+);
+
+/// Events for [`Interest::End`].
+const END: EventMask = EventMask(EventMask::THREAD_EXIT.0 | EventMask::PROCESS_EXEC.0);
+
+/// How often a task is watched, by interest.
+#[derive(Clone, Copy, Debug, Default)]
+struct Watches {
+    events: u32,
+    end: u32,
+}
+
+impl Watches {
+    fn count(&mut self, interest: Interest) -> &mut u32 {
+        match interest {
+            Interest::Events => &mut self.events,
+            Interest::End => &mut self.end,
+        }
+    }
+
+    /// The events that are wanted.
+    fn wanted(self) -> EventMask {
+        match (self.events, self.end) {
+            (0, 0) => EventMask::default(),
+            (0, _) => END,
+            _ => EVENTS,
+        }
+    }
+}
+
+/// Events from the source in the kernel.
+#[derive(Debug)]
+pub struct BpfEvents {
+    source: BpfSource,
+    watched: HashMap<Tid, Watches>,
+    observer: Observer,
+}
+
+impl BpfEvents {
+    /// Nothing is watched.
+    pub fn new(source: BpfSource, observer: Observer) -> BpfEvents {
+        BpfEvents { source, watched: HashMap::new(), observer }
+    }
+
+    fn event(&self, event: &TaskEvent) -> Event {
+        self.observer.counters.events.add();
+        Event {
+            kind: event.kind,
+            target: event.actor,
+            subject: event.subject,
+            tgid: event.tgid.unwrap_or(Tgid(event.actor.0)),
+            uid: event.uid,
+            killed_by: event.status.and_then(|status| status.signal()).and_then(Signal::new),
+            at: event.at,
+        }
+    }
+}
+
+impl Source for BpfEvents {
+    fn poll_fds(&self) -> [Option<BorrowedFd<'_>>; 2] {
+        [Some(self.source.poll_fd()), None]
+    }
+
+    fn deadline(&mut self) -> Option<Instant> {
+        self.source.deadline()
+    }
+
+    fn next(&mut self) -> Result<Option<Input>, SourceError> {
+        let Some(input) = self.source.next_input() else { return Ok(None) };
+        Ok(Some(match input {
+            BpfInput::Event(event) => Input::Event(self.event(&event)),
+            // Nobody is followed.
+            BpfInput::Member(_) => return self.next(),
+            BpfInput::Lost { count, .. } => {
+                self.observer.counters.events_lost.add_many(count);
+                self.observer.say(
+                    "the ring buffer for events was full, and some were dropped (events_lost counts them): \
+                     exits and execs are told all the same; forks and new threads are not",
+                );
+                Input::Lost(count)
+            }
+        }))
+    }
+
+    fn mark(&mut self) -> Mark {
+        Mark(self.source.mark().0)
+    }
+
+    fn has_passed(&self, mark: Mark) -> bool {
+        self.source.has_passed(super::Mark(mark.0))
+    }
+
+    fn watch(&mut self, tid: Tid, interest: Interest) {
+        let watches = self.watched.entry(tid).or_default();
+        let before = watches.wanted();
+        *watches.count(interest) += 1;
+        let wanted = watches.wanted();
+        if wanted != before {
+            self.source.watch(tid, wanted);
+        }
+    }
+
+    fn unwatch(&mut self, tid: Tid, interest: Interest) {
+        let Entry::Occupied(mut entry) = self.watched.entry(tid) else { return };
+        let watches = entry.get_mut();
+        let before = watches.wanted();
+        *watches.count(interest) = watches.count(interest).saturating_sub(1);
+        let wanted = watches.wanted();
+        if wanted.is_empty() {
+            entry.remove();
+        }
+        if wanted != before {
+            self.source.unwatch(tid, before.without(wanted));
+        }
+    }
+
+    fn commit(&mut self) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    fn blocked(&mut self, _task: Tid, _is_blocked: bool) {}
+
+    fn idle(&mut self) -> Option<Duration> {
+        self.source.idle();
+        self.source.deadline().map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    fn before_sleep(&mut self) {}
+
+    fn after_sleep(&mut self, _other: BorrowedFd<'_>) {}
+}

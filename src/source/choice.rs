@@ -1,0 +1,74 @@
+//! Which source delivers the events.
+
+use std::io;
+
+use crate::observe::Observer;
+use crate::sys::kernel::{Kernel, Version};
+
+use super::bpf::{self, BpfEvents, BpfSource, Refusal};
+use super::{Connector, ProcConnector, Source, SourceError};
+
+/// What the owner wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// The programs in the kernel, where they miss nothing; else the proc connector.
+    Auto,
+    /// The programs in the kernel.
+    Bpf,
+    /// The proc connector.
+    Connector,
+}
+
+/// Why the wanted source cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The programs in the kernel.
+    #[error("{0}; with --source connector, events come from the proc connector instead")]
+    Bpf(#[from] Refusal),
+    /// The proc connector.
+    #[error(transparent)]
+    Connector(#[from] SourceError),
+    /// A resource of our own.
+    #[error("cannot open the source of events: {0}")]
+    Resources(#[from] io::Error),
+}
+
+/// A source, and a sentence that says which one and why. `event_buffer` is the size of the proc connector's
+/// queue in bytes; with `with_cause`, exits come with the signal that caused them.
+pub fn open(
+    choice: Choice,
+    event_buffer: usize,
+    with_cause: bool,
+    observer: &Observer,
+) -> Result<(Box<dyn Source + Send>, String), OpenError> {
+    let reason = match choice {
+        Choice::Connector => "as asked for".to_owned(),
+        Choice::Bpf => return Ok((bpf(observer)?, "BPF programs in the kernel, as asked for".to_owned())),
+        Choice::Auto if Kernel::running().version >= Version::PREEMPTIBLE_TRACEPOINTS => {
+            format!("since BPF programs can miss events from Linux {} on", Version::PREEMPTIBLE_TRACEPOINTS)
+        }
+        Choice::Auto => match bpf(observer) {
+            Ok(source) => return Ok((source, "BPF programs in the kernel".to_owned())),
+            Err(refusal) => format!("since {refusal}"),
+        },
+    };
+    let source = connector(event_buffer, with_cause, observer)?;
+    Ok((source, format!("the proc connector, {reason}")))
+}
+
+fn bpf(observer: &Observer) -> Result<Box<dyn Source + Send>, Refusal> {
+    let source = BpfSource::new(bpf::Options::default())?;
+    Ok(Box::new(BpfEvents::new(source, observer.clone())))
+}
+
+fn connector(
+    event_buffer: usize,
+    with_cause: bool,
+    observer: &Observer,
+) -> Result<Box<dyn Source + Send>, OpenError> {
+    let mut socket = ProcConnector::new(event_buffer);
+    if !socket.check()? {
+        observer.say("this kernel cannot filter process events for us: all of them will wake the daemon");
+    }
+    Ok(Box::new(Connector::new(socket, with_cause, observer.clone())?))
+}
