@@ -1,5 +1,8 @@
 //! What an event source tells.
 
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
 use crate::abi::EventMask;
 use crate::ids::{Signal, Stamp, Tgid, Tid, Uid};
 
@@ -53,10 +56,17 @@ pub struct Event {
     pub tgid: Tgid,
     /// The real uid of the subject when it happened; `None` if the source cannot find it out.
     pub uid: Option<Uid>,
-    /// The signal that ended the task, for an exit that a signal caused.
-    pub killed_by: Option<Signal>,
+    /// The wait status, as wait(2) has it, for an exit where it is known.
+    pub status: Option<ExitStatus>,
     /// When it happened.
     pub at: Stamp,
+}
+
+impl Event {
+    /// The signal that ended the task, for an exit that a signal caused.
+    pub fn killed_by(&self) -> Option<Signal> {
+        self.status.and_then(|status| Signal::new(status.signal()?))
+    }
 }
 
 /// What comes out of an event source.

@@ -74,7 +74,7 @@ impl<N: Node, S: Source> Core<N, S> {
 
     /// Signals an event to everybody who wants it.
     fn tell(&mut self, event: &Event) {
-        if self.options.abort_events && event.killed_by.is_some() {
+        if self.options.abort_events && event.killed_by().is_some() {
             self.signal(event, event.kind.abort_bit().unwrap_or_default());
         }
         self.signal(event, event.kind.bit());

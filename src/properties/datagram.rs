@@ -1,5 +1,7 @@
 //! Datagrams of the proc connector, which [`decode`] takes apart.
 
+use std::os::unix::process::ExitStatusExt;
+
 use crate::event::{Event, Kind};
 use crate::source::{Malformed, Message, decode};
 
@@ -59,14 +61,14 @@ fn is_news(message: &[u8]) -> bool {
 
 /// What the rest of the daemon relies on.
 fn sensible(message: &Message) {
-    let Message::Event(Event { kind, target, subject, tgid, killed_by, .. }) = *message else { return };
+    let Message::Event(Event { kind, target, subject, tgid, status, .. }) = *message else { return };
     let is_main = target == tgid.leader();
     match kind {
-        Kind::ProcessFork => assert_eq!(killed_by, None),
-        Kind::ThreadCreate => assert!(is_main && subject != target && killed_by.is_none()),
-        Kind::ProcessExec => assert!(subject == target && killed_by.is_none()),
-        Kind::ProcessExit => assert!(is_main && subject == target),
-        Kind::ThreadExit => assert!(!is_main && subject == target),
+        Kind::ProcessFork => assert_eq!(status, None),
+        Kind::ThreadCreate => assert!(is_main && subject != target && status.is_none()),
+        Kind::ProcessExec => assert!(subject == target && status.is_none()),
+        Kind::ProcessExit => assert!(is_main && subject == target && status.is_some()),
+        Kind::ThreadExit => assert!(!is_main && subject == target && status.is_some()),
     }
 }
 
@@ -76,7 +78,7 @@ fn encoded(message: &Message) -> Vec<u8> {
         Message::Ack { ack, error } => (0, 0, ack, [error, 0, 0, 0]),
         Message::Comm { tid } => (0x200, 0, 0, [tid.0 as u32, 0, 0, 0]),
         Message::Uid { tid, real, at } => (0x4, at.0, 0, [tid.0 as u32, 0, real.0, 0]),
-        Message::Event(Event { kind, target, subject, tgid, uid, killed_by, at }) => {
+        Message::Event(Event { kind, target, subject, tgid, uid, status, at }) => {
             assert_eq!(uid, None, "no message of an event names a uid");
             let (target, subject, tgid) = (target.0 as u32, subject.0 as u32, tgid.0 as u32);
             let (what, data) = match kind {
@@ -84,7 +86,7 @@ fn encoded(message: &Message) -> Vec<u8> {
                 Kind::ThreadCreate => (0x1, [0, 0, subject, tgid]),
                 Kind::ProcessExec => (0x2, [target, tgid, 0, 0]),
                 Kind::ProcessExit | Kind::ThreadExit => {
-                    let code = killed_by.map_or(0, |signal| signal.number() as u32);
+                    let code = status.map_or(0, |status| status.into_raw() as u32);
                     (0x8000_0000, [target, tgid, code, 0])
                 }
             };

@@ -27,7 +27,7 @@ use crate::event::Input;
 use crate::ids::Tid;
 
 pub use choice::{Choice, OpenError, open};
-pub use connector::{Connector, Malformed, Message, ProcConnector, RECEIVE_BUFFER, decode};
+pub use connector::{Connector, Malformed, Message, Notice, ProcConnector, RECEIVE_BUFFER, decode};
 
 /// A place in the stream of inputs. Marks of one source are in the order in which they were made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

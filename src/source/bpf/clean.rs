@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::os::fd::BorrowedFd;
-use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
 use crate::abi::EventMask;
 use crate::event::{Event, Input};
-use crate::ids::{Signal, Tgid, Tid};
+use crate::ids::{Tgid, Tid};
 use crate::observe::Observer;
 
 use super::super::{Interest, Mark, Source, SourceError};
@@ -73,7 +72,7 @@ impl BpfEvents {
             subject: event.subject,
             tgid: event.tgid.unwrap_or(Tgid(event.actor.0)),
             uid: event.uid,
-            killed_by: event.status.and_then(|status| status.signal()).and_then(Signal::new),
+            status: event.status,
             at: event.at,
         }
     }

@@ -1,8 +1,11 @@
 //! The messages of the proc connector: netlink header, connector header, `struct proc_event`
 //! (linux/netlink.h, linux/connector.h, linux/cn_proc.h). Pure: bytes in, values out.
 
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
 use crate::event::{Event, Kind};
-use crate::ids::{Signal, Stamp, Tgid, Tid, Uid};
+use crate::ids::{Stamp, Tgid, Tid, Uid};
 
 /// Length of `struct nlmsghdr`.
 const NLMSG_HEADER: usize = 16;
@@ -96,7 +99,7 @@ fn connector(message: &[u8]) -> Result<Option<Message>, Malformed> {
         what::EXIT => {
             let (tid, tgid) = (Tid(id(0)?), Tgid(id(1)?));
             let kind = if tid == tgid.leader() { Kind::ProcessExit } else { Kind::ThreadExit };
-            Message::Event(own(kind, tid, tgid, Signal::new(id(2)? & 0x7f), at))
+            Message::Event(own(kind, tid, tgid, Some(ExitStatus::from_raw(id(2)?)), at))
         }
         what::UID => Message::Uid { tid: Tid(id(0)?), real: Uid(u32_at(data, 8)?), at },
         what::COMM => Message::Comm { tid: Tid(id(0)?) },
@@ -112,11 +115,11 @@ fn fork(parent: Tid, parent_tgid: Tgid, child: Tid, child_tgid: Tgid, at: Stamp)
     } else {
         (Kind::ThreadCreate, child_tgid.leader(), child_tgid)
     };
-    Event { kind, target, subject: child, tgid, uid: None, killed_by: None, at }
+    Event { kind, target, subject: child, tgid, uid: None, status: None, at }
 }
 
-fn own(kind: Kind, tid: Tid, tgid: Tgid, killed_by: Option<Signal>, at: Stamp) -> Event {
-    Event { kind, target: tid, subject: tid, tgid, uid: None, killed_by, at }
+fn own(kind: Kind, tid: Tid, tgid: Tgid, status: Option<ExitStatus>, at: Stamp) -> Event {
+    Event { kind, target: tid, subject: tid, tgid, uid: None, status, at }
 }
 
 #[cfg(target_endian = "little")]
@@ -138,6 +141,7 @@ fn u16_at(bytes: &[u8], offset: usize) -> Result<u16, Malformed> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::ids::Signal;
 
     /// A datagram as the kernel sends it: the event's data padded to the union's 24 bytes.
     pub fn datagram(what: u32, at: u64, data: &[u32]) -> Vec<u8> {
@@ -190,13 +194,13 @@ pub(super) mod tests {
     fn an_exit_is_a_process_exit_for_a_main_thread_alone() {
         assert_eq!(event(what::EXIT, &[20, 20, 9, 17]).kind, Kind::ProcessExit);
         let e = event(what::EXIT, &[21, 20, 0x300, 0]);
-        assert_eq!((e.kind, e.target, e.tgid, e.killed_by), (Kind::ThreadExit, Tid(21), Tgid(20), None));
+        assert_eq!((e.kind, e.target, e.tgid, e.killed_by()), (Kind::ThreadExit, Tid(21), Tgid(20), None));
     }
 
     #[test]
     fn a_death_by_signal_is_told_with_or_without_a_core() {
         for code in [11, 11 | 0x80] {
-            assert_eq!(event(what::EXIT, &[20, 20, code]).killed_by, Signal::new(11));
+            assert_eq!(event(what::EXIT, &[20, 20, code]).killed_by(), Signal::new(11));
         }
     }
 

@@ -100,7 +100,7 @@ impl Connector {
     pub(super) fn report_missed(&mut self, missed: Missed) {
         let Missed { kind, target, tgid } = missed;
         let at = Stamp(monotonic_ns());
-        self.handle_event(Event { kind, target, subject: target, tgid, uid: None, killed_by: None, at });
+        self.handle_event(Event { kind, target, subject: target, tgid, uid: None, status: None, at });
     }
 
     /// Takes note of notices that have come, and of those that will not.

@@ -30,11 +30,11 @@ use crate::sys::clock::monotonic_ns;
 use super::{Interest, Mark, Source, SourceError};
 use execs::Exec;
 use exits::Unheard;
-use notice::Notice;
 use recovery::Recovery;
 use targets::Targets;
 
 pub use decode::{Malformed, Message, decode};
+pub use notice::Notice;
 pub use proc_connector::{ProcConnector, RECEIVE_BUFFER};
 
 /// Notices that are handled before the pidfds are looked at.

@@ -359,7 +359,7 @@ pub(super) mod tests {
             subject,
             tgid: Tgid(target.0),
             uid: None,
-            killed_by: None,
+            status: None,
             at: Stamp(monotonic_ns()),
         }
     }
