@@ -94,15 +94,24 @@ pub fn scheduling(tid: i32) -> Option<Scheduling> {
     Some(Scheduling { asleep, run_time: counts.next()?.parse().ok()?, turns: counts.nth(1)?.parse().ok()? })
 }
 
-/// What `/proc/PID/task/TID/stat` tells of a task.
+/// What `/proc/PID/stat` tells of a process, or `/proc/PID/task/TID/stat` of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TaskStat {
     /// Its state, a letter: `Z` and `X` have ended.
     pub state: u8,
     /// `PF_` flags of linux/sched.h.
     pub flags: u32,
+    /// When it began, in clock ticks since the boot.
+    pub start: u64,
     /// The exit code, as `waitpid(2)` tells it; 0 if it has not ended, or we may not know.
     pub exit_code: i32,
+}
+
+/// Reads `/proc/PID/stat`. `None`: there is no such process. The exit code is the whole process's, also where
+/// its main thread ended first (Linux 5.17).
+pub fn process_stat(pid: i32) -> Option<TaskStat> {
+    let mut buffer = [0; 4096];
+    parse_stat(read(&format!("/proc/{pid}/stat"), &mut buffer).ok()?)
 }
 
 /// Reads `/proc/PID/task/TID/stat`. `None`: there is no such task.
@@ -119,6 +128,7 @@ fn parse_stat(text: &[u8]) -> Option<TaskStat> {
     Some(TaskStat {
         state: *field(3)?.as_bytes().first()?,
         flags: field(9)?.parse().ok()?,
+        start: field(22)?.parse().ok()?,
         exit_code: field(52)?.parse().ok()?,
     })
 }

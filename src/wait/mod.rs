@@ -4,12 +4,14 @@
 //! pid is taken for it, and waited for ([`Waiting`]).
 
 mod ending;
+mod exit_events;
 mod process;
 mod selector;
 mod target;
 mod waiting;
 
 pub use ending::Ending;
+pub use exit_events::ExitEvents;
 pub use selector::{Selector, cgroup, select};
-pub use target::{Named, Target, TargetError, from_pidfile, open, raise_descriptor_limit};
+pub use target::{Named, Target, TargetError, from_pidfile, open};
 pub use waiting::{News, Waiting};

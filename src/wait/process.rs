@@ -9,7 +9,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
-use crate::sys::procfs::{TaskStatus, task_status};
+use crate::sys::procfs::{TaskStatus, process_stat, task_status};
 
 /// The ids of all processes that /proc shows. NotFound: it is not mounted, or shows another pid namespace.
 pub fn all() -> io::Result<Vec<i32>> {
@@ -70,15 +70,14 @@ impl Process {
     /// The wait status of a process that has ended and was not waited for. `None` where we may not know it.
     pub fn zombie_status(self) -> Option<ExitStatus> {
         // Who may not look at the process is shown 0 as its status, and EACCES here.
-        let denied = fs::read_link(self.file("exe")).err()?.kind() != io::ErrorKind::NotFound;
-        let stat = fs::read(self.file("stat")).ok().filter(|_| !denied)?;
-        parse_zombie_status(&stat)
+        fs::read_link(self.file("exe")).err().filter(|error| error.kind() == io::ErrorKind::NotFound)?;
+        let stat = process_stat(self.0).filter(|stat| stat.state == b'Z')?;
+        Some(ExitStatus::from_raw(stat.exit_code))
     }
 
     /// When it began, in clock ticks since the boot.
-    pub fn start_ticks(self) -> Option<u64> {
-        let stat = fs::read(self.file("stat")).ok()?;
-        stat_fields(&stat)?.nth(19)?.parse().ok()
+    pub fn start(self) -> Option<u64> {
+        Some(process_stat(self.0)?.start)
     }
 
     /// What the main thread has given back when it ends before the others, any of them still has.
@@ -89,19 +88,6 @@ impl Process {
             ids.filter(|id| *id != self.0).find_map(|id| look(Process(id)))
         })
     }
-}
-
-/// The fields of `/proc/PID/stat` from the third on. The name before them may hold anything.
-fn stat_fields(stat: &[u8]) -> Option<impl Iterator<Item = &str>> {
-    let name_end = stat.iter().rposition(|byte| *byte == b')')?;
-    Some(str::from_utf8(stat.get(name_end + 1..)?).ok()?.split_ascii_whitespace())
-}
-
-/// Field 3 is the state, 52 the wait status.
-fn parse_zombie_status(stat: &[u8]) -> Option<ExitStatus> {
-    let mut fields = stat_fields(stat)?;
-    fields.next().filter(|state| *state == "Z")?;
-    fields.nth(48)?.parse().ok().map(ExitStatus::from_raw)
 }
 
 /// The last part of a path.
@@ -138,14 +124,5 @@ mod tests {
         assert_eq!(zombie.zombie_status().and_then(|status| status.code()), Some(7));
         child.wait().expect("wait");
         assert_eq!(zombie.zombie_status(), None);
-    }
-
-    #[test]
-    fn a_stat_that_is_none_is_no_status() {
-        for text in ["", ")", "1 (a) Z", "1 (a) Z 1 2 3", "no name"] {
-            assert_eq!(parse_zombie_status(text.as_bytes()), None, "{text}");
-        }
-        let fields = format!("1 (a) Z) {} {} 1792\n", "Z", "0 ".repeat(48));
-        assert_eq!(parse_zombie_status(fields.as_bytes()).and_then(|status| status.code()), Some(7));
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{SysconfVar, getpid, sysconf};
 
@@ -181,7 +181,7 @@ fn parse_pidfile(start: &[u8]) -> Option<i32> {
 
 /// When a process began, by today's clock.
 fn start_time(pid: i32) -> Option<SystemTime> {
-    let ticks = Process(pid).start_ticks()?;
+    let ticks = Process(pid).start()?;
     let per_second = u64::try_from(sysconf(SysconfVar::CLK_TCK).ok()??).ok().filter(|ticks| *ticks > 0)?;
     let since_boot = Duration::from_secs(ticks / per_second)
         + Duration::from_secs(ticks % per_second) / u32::try_from(per_second).ok()?;
@@ -191,14 +191,6 @@ fn start_time(pid: i32) -> Option<SystemTime> {
 
 fn descriptor_limit() -> u64 {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft)
-}
-
-/// Allows this process as many descriptors as it may have: each target takes one.
-pub fn raise_descriptor_limit() {
-    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        // Where it fails, the limit stays, which is reported when it is reached.
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use super::ending::{Ending, ending};
+use super::exit_events::ExitEvents;
 use super::target::Target;
 
 /// What has come of the wait.
@@ -30,6 +31,8 @@ pub struct Waiting {
     /// `None` once it is done with.
     targets: Vec<Option<Target>>,
     for_status: bool,
+    /// Where statuses come from that no pidfd keeps.
+    exit_events: Option<ExitEvents>,
     ready: VecDeque<EpollEvent>,
 }
 
@@ -41,15 +44,21 @@ const SIGNALS: u64 = u64::MAX;
 const OUTPUT: u64 = u64::MAX - 1;
 
 impl Waiting {
-    /// Begins to wait. With `for_status`, a process of which [`Ending::NotReaped`] was reported is reported again
-    /// when its parent has waited for it.
-    pub fn start(targets: Vec<Target>, for_status: bool) -> nix::Result<Waiting> {
+    /// Begins to wait.
+    pub fn start(targets: Vec<Target>) -> nix::Result<Waiting> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         for (place, target) in targets.iter().enumerate() {
             epoll.add(&target.pidfd, EpollEvent::new(EpollFlags::EPOLLIN, place as u64))?;
         }
         let targets = targets.into_iter().map(Some).collect();
-        Ok(Waiting { epoll, targets, for_status, ready: VecDeque::new() })
+        Ok(Waiting { epoll, targets, for_status: false, exit_events: None, ready: VecDeque::new() })
+    }
+
+    /// Has a process of which [`Ending::NotReaped`] was reported reported again when its parent has waited for
+    /// it. Where no pidfd keeps the status, `exit_events` has it.
+    pub fn for_status(&mut self, exit_events: Option<ExitEvents>) {
+        self.for_status = true;
+        self.exit_events = exit_events;
     }
 
     /// Reports [`News::Signal`] when this signalfd has one.
@@ -93,8 +102,14 @@ impl Waiting {
         };
         let Some(slot) = self.targets.get_mut(place) else { return Ok(None) };
         let Some(target) = slot else { return Ok(None) };
-        let news = News::Ended(target.pid, ending(target.pid, &target.pidfd));
-        if self.for_status && matches!(news, News::Ended(_, Ending::NotReaped)) {
+        let mut ending = ending(target.pid, &target.pidfd);
+        if let (Ending::NotReaped | Ending::Unknown, Some(events)) = (ending, &mut self.exit_events)
+            && let Some(status) = events.status()
+        {
+            ending = Ending::Status(status);
+        }
+        let news = News::Ended(target.pid, ending);
+        if self.for_status && ending == Ending::NotReaped {
             // What is reported without being asked for is the hang-up, when it is reaped.
             self.epoll.modify(&target.pidfd, &mut EpollEvent::new(EpollFlags::empty(), place as u64))?;
         } else {
@@ -129,7 +144,7 @@ mod tests {
         while !targets[..3].iter().all(Target::has_exited) {
             std::thread::yield_now();
         }
-        let mut waiting = Waiting::start(targets, false).expect("epoll");
+        let mut waiting = Waiting::start(targets).expect("epoll");
         let mut ended = Vec::new();
         // Our own children: they are reaped by this.
         while let News::Ended(pid, Ending::Status(status)) = waiting.next(Some(Instant::now())).expect("wait")

@@ -2,6 +2,7 @@
 
 mod doctor;
 mod hidden;
+mod older;
 mod output;
 mod pidfile;
 mod races;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * usage: target plain | main-ends | zombie | traced | reuse | many COUNT
+ * usage: target plain | main-ends | zombie | no-zombie | traced | reuse | many COUNT
  *        target between gone|reused NAME PROGRAM ARGUMENT...
  *
  * A process to wait for, of a kind that needs C. It prints the ids of those to
@@ -218,6 +218,18 @@ static void zombie(void)
 		}
 }
 
+/* A child that is gone as soon as it has ended. */
+static void no_zombie(void)
+{
+	unsigned char status;
+
+	must(signal(SIGCHLD, SIG_IGN) != SIG_ERR);
+	print_pid(spawn(exit_when_told));
+	while (next_line())
+		if (sscanf(line, "exit %hhu", &status) == 1)
+			must(write(go[1], &status, 1) == 1);
+}
+
 /* A child with a tracer that is not its parent. */
 static void traced(void)
 {
@@ -267,6 +279,8 @@ int main(int argc, char *argv[])
 	}
 	if (strcmp(kind, "zombie") == 0)
 		zombie();
+	else if (strcmp(kind, "no-zombie") == 0)
+		no_zombie();
 	else if (strcmp(kind, "traced") == 0)
 		traced();
 	else if (strcmp(kind, "reuse") == 0)

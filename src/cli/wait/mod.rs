@@ -7,9 +7,10 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::Instant;
 
-use kmonitor::sys::disposition::is_ignored;
+use kmonitor::descriptors;
+use kmonitor::sys::disposition::set_default;
 use kmonitor::sys::pidfd::exit_statuses_are_kept;
-use kmonitor::wait::{Ending, News, Waiting, raise_descriptor_limit};
+use kmonitor::wait::{Ending, ExitEvents, News, Waiting};
 use nix::sys::signal::Signal;
 
 use super::exit::Exit;
@@ -29,22 +30,20 @@ pub fn wait(options: &WaitOptions) -> Result<Exit, Failure> {
 
 fn look_and_wait(options: &WaitOptions) -> Result<Exit, Failure> {
     let begun = Instant::now();
-    // A shell's background jobs ignore SIGINT, and go on.
-    let deadly = [Signal::SIGINT, Signal::SIGTERM].into_iter().filter(|signal| !is_ignored(*signal));
-    let signals = Signals::block(&deadly.collect::<Vec<_>>()).map_err(cannot_wait)?;
-    raise_descriptor_limit();
+    let signals = Signals::block(&[Signal::SIGINT, Signal::SIGTERM]).map_err(cannot_wait)?;
+    // Where it cannot be raised, the limit is reported when it is reached.
+    let _ = descriptors::raise_limit();
     let found = Found::look(options)?;
     let enough = found.enough(options)?;
-    if options.status && !exit_statuses_are_kept().map_err(cannot_wait)? {
-        let error = "this kernel does not keep the status of a process (Linux 6.15 and later do): \
-                     wait without --status";
-        return Err(Failure::new(Exit::Unavailable, error));
-    }
     let mut report = Report::new(options, begun, &found);
     if let Some(exit) = report.not_there(&found.gone)? {
         return Ok(exit);
     }
-    let mut waiting = Waiting::start(found.targets, options.status).map_err(cannot_wait)?;
+    let exit_events = if options.status { exit_events(&found)? } else { None };
+    let mut waiting = Waiting::start(found.targets).map_err(cannot_wait)?;
+    if options.status {
+        waiting.for_status(exit_events);
+    }
     waiting.watch_signals(signals.as_fd()).map_err(cannot_wait)?;
     if !options.quiet {
         waiting.watch_output(io::stdout().as_fd()).map_err(cannot_wait)?;
@@ -64,6 +63,26 @@ fn look_and_wait(options: &WaitOptions) -> Result<Exit, Failure> {
         }
     }
     Ok(Exit::Done)
+}
+
+/// The status of the one target comes from here where the kernel keeps none.
+fn exit_events(found: &Found) -> Result<Option<ExitEvents>, Failure> {
+    // Where the end of children is ignored, the child that is tried out would vanish.
+    set_default(Signal::SIGCHLD).map_err(cannot_wait)?;
+    if exit_statuses_are_kept().map_err(cannot_wait)? {
+        return Ok(None);
+    }
+    let Some(target) = found.targets.first() else { return Ok(None) };
+    match ExitEvents::of(target.pid) {
+        Ok(events) => Ok(Some(events)),
+        Err(error) => {
+            let error = format!(
+                "before Linux 6.15 the status of a process comes from the proc connector, and {error} \
+                 (or wait without --status)"
+            );
+            Err(Failure::new(Exit::Unavailable, error))
+        }
+    }
 }
 
 fn cannot_wait(errno: nix::Error) -> Failure {
