@@ -52,10 +52,19 @@ pub fn gcc(source: &Path, program: &Path) -> Command {
 
 /// The program of `clients/NAME.c`, built once.
 pub fn build(name: &str) -> PathBuf {
+    build_for(name, "-m64")
+}
+
+/// The same for 32 bits.
+pub fn build_32(name: &str) -> PathBuf {
+    build_for(name, "-m32")
+}
+
+fn build_for(name: &str, bits: &str) -> PathBuf {
     let digest = digest(&["tests/device/clients", "compat/linux", "compat/bits/types"]);
-    let built = host::once(&format!("{name}-{digest}"), |directory| {
+    let built = host::once(&format!("{name}{bits}-{digest}"), |directory| {
         let source = project(&format!("tests/device/clients/{name}.c"));
-        host::run(gcc(&source, &directory.join(name)).arg("-O2"), "gcc").map(drop)
+        host::run(gcc(&source, &directory.join(name)).args(["-O2", bits]), "gcc-multilib").map(drop)
     });
     built.unwrap_or_else(|error| panic!("{error}")).join(name)
 }

@@ -2,6 +2,7 @@
 
 mod aborts;
 mod awaited;
+mod circumstances;
 pub mod client;
 mod deafness;
 mod ends;

@@ -5,6 +5,7 @@ use super::client::{Client, SIGNAL, build, event};
 use super::program::{LONG, Program, finish_within};
 use super::served::Place;
 use std::collections::HashSet;
+use std::path::Path;
 use std::process::Command;
 
 const CHILDREN: &str = "2000";
@@ -15,11 +16,17 @@ const ROUNDS: &str = "10000";
 
 /// Runs a client that checks a promise itself.
 pub fn holds(client: &str, arguments: &[&str]) {
+    holds_for(&build(client), arguments);
+}
+
+/// Runs this program, which checks a promise itself.
+pub fn holds_for(client: &Path, arguments: &[&str]) {
     let place = Place::new();
     let daemon = place.serve(&[]);
-    let ended = finish_within(LONG, Command::new(build(client)).arg(place.path()).args(arguments));
-    assert!(ended.status.success(), "{client} {arguments:?}:\n{}{}", ended.output, ended.errors);
-    println!("{client} {arguments:?}: {}", ended.output.trim_end());
+    let ended = finish_within(LONG, Command::new(client).arg(place.path()).args(arguments));
+    let name = client.display();
+    assert!(ended.status.success(), "{name} {arguments:?}:\n{}{}", ended.output, ended.errors);
+    println!("{name} {arguments:?}: {}", ended.output.trim_end());
     daemon.stop();
 }
 
