@@ -20,4 +20,5 @@ mod quiet;
 mod rights;
 mod run;
 pub mod served;
+mod soak;
 mod storms;
