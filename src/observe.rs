@@ -47,10 +47,14 @@ counters! {
     signals,
     /// Signals that had to wait, because the monitor's signal queue was full.
     delayed,
+    /// Signals that had to wait until it was known whether a close of the monitor's open file was the last.
+    held,
     /// Signals that were given up, because too many waited for that monitor.
     dropped,
     /// Signals that the monitor's new credentials forbade.
     forbidden,
+    /// Signals that the kernel did not let us send.
+    refused,
     /// Times that the kernel's event queue ran over.
     overflows,
     /// Events that the kernel dropped because that queue was full.
