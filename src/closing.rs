@@ -1,19 +1,27 @@
 //! Closes whose outcome is not known yet.
 //!
-//! FUSE tells of every close(), and answers to it come first; whether that descriptor was the last
-//! shows only in the release that follows, which the closer does not wait for. Between the two a
-//! signal could overtake the end of close(). So from the answer on, until the file is known to be
-//! open still, its registrations' signals are held; a release drops them.
+//! FUSE reports every close() and waits for our answer; whether that descriptor was the last shows only in
+//! the release that follows, which the closer queues by itself when it next runs, and does not wait for.
+//! Between the two a signal could overtake the end of close(). So from our answer on the signals of the
+//! file's registrations are held, until it is known that the file is still open; a release drops them.
+//!
+//! It is known at once where the file is in another table of descriptors than the closer's
+//! ([`crate::holders`]), which is how things are when a monitor's helpers exit. Else the closer must be seen
+//! to have gone on.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::ids::{HandleId, Stamp, Tid};
+use crate::holders::Holders;
+use crate::ids::{HandleId, MonitorId, Stamp, Tid};
 use crate::sys::clock::monotonic_ns;
-use crate::sys::procfs::{self, Scheduling};
+use crate::sys::procfs::{self, FileId, Scheduling};
 
-/// How often a closer is looked at.
+/// How often a closer is looked at whose outcome holds signals.
 const STEP: Duration = Duration::from_micros(500);
+
+/// How often other closers are looked at, to forget those who have gone on.
+const LONG_STEP: Duration = Duration::from_millis(100);
 
 /// How long the closer runs at most before it has queued the release: some microseconds, or a hundred
 /// times as much where a processor is emulated. It may lose its processor in between, so the time that
@@ -36,11 +44,7 @@ struct Closing {
 
 impl Closing {
     /// The closer is past its close: a release that it caused has been queued.
-    fn is_past(&mut self, now: Instant) -> bool {
-        if now < self.next_look {
-            return false;
-        }
-        self.next_look = now + STEP;
+    fn is_past(&self, now: Instant) -> bool {
         let Some(then) = self.waiting else { return now > self.since + LONGEST };
         procfs::scheduling(self.by.0).is_none_or(|today| {
             // It does not sleep between our answer and the release.
@@ -50,62 +54,103 @@ impl Closing {
     }
 }
 
-/// The closes of open files with registrations.
+/// An open file with registrations.
 #[derive(Debug, Default)]
+struct File {
+    /// Who has it open for certain, whoever else closes it.
+    holders: Holders,
+    /// When a descriptor of it was closed last.
+    last: Option<Stamp>,
+}
+
+/// The closes of open files with registrations.
+#[derive(Debug)]
 pub struct Closings {
-    in_doubt: Vec<Closing>,
-    /// When a descriptor of an open file was closed last.
-    last: HashMap<HandleId, Stamp>,
+    /// The node, where closes are reported. Else nothing can be known of who has a file open.
+    node: Option<FileId>,
+    closings: Vec<Closing>,
+    files: HashMap<HandleId, File>,
 }
 
 impl Closings {
-    /// A task closes a descriptor of the file; to be called before that is answered.
-    pub fn begin(&mut self, handle: HandleId, by: Tid) {
+    /// No file is open. `node` is the file that clients open, if all their closes are reported.
+    pub fn new(node: Option<FileId>) -> Closings {
+        Closings { node, closings: Vec::new(), files: HashMap::new() }
+    }
+
+    /// A monitor has registered through the file, so that it is in the monitor's table of descriptors.
+    pub fn used(&mut self, handle: HandleId, monitor: MonitorId) {
+        let Some(node) = self.node else { return };
+        // One of the monitor's threads may be closing the descriptor while another calls through it.
+        let of_file = self.closings.iter().filter(|closing| closing.handle == handle);
+        let others = of_file.map(|closing| closing.by).filter(|by| *by != monitor.tid);
+        self.files.entry(handle).or_default().holders.add(monitor, node, others);
+    }
+
+    /// A task closes a descriptor of the file; to be called before that is answered. `lives` tells whether a
+    /// monitor is still there.
+    pub fn begin(&mut self, handle: HandleId, by: Tid, lives: impl Fn(MonitorId) -> bool) {
         let since = Instant::now();
-        self.in_doubt.retain(|closing| (closing.handle, closing.by) != (handle, by));
-        self.in_doubt.push(Closing {
-            handle,
-            by,
-            since,
-            waiting: procfs::scheduling(by.0),
-            next_look: since + STEP,
-        });
-        self.last.insert(handle, Stamp(monotonic_ns()));
+        let file = self.files.entry(handle).or_default();
+        file.last = Some(Stamp(monotonic_ns()));
+        if let Some(node) = self.node {
+            file.holders.closed_by(by, node, lives);
+        }
+        self.closings.retain(|closing| (closing.handle, closing.by) != (handle, by));
+        let waiting = procfs::scheduling(by.0);
+        self.closings.push(Closing { handle, by, since, waiting, next_look: since });
+        for closing in self.closings.iter_mut().filter(|closing| closing.handle == handle) {
+            closing.next_look = since + if file.holders.is_empty() { STEP } else { LONG_STEP };
+        }
+    }
+
+    /// A task closes a descriptor of a file without registrations.
+    pub fn begin_unregistered(&mut self, handle: HandleId) {
+        self.files.remove(&handle);
     }
 
     /// The task has done something since: what it closed would have been released before.
     pub fn past(&mut self, task: Tid) {
-        self.in_doubt.retain(|closing| closing.by != task);
+        self.closings.retain(|closing| closing.by != task);
     }
 
     /// The file is released.
     pub fn end(&mut self, handle: HandleId) {
-        self.in_doubt.retain(|closing| closing.handle != handle);
-        self.last.remove(&handle);
+        self.closings.retain(|closing| closing.handle != handle);
+        self.files.remove(&handle);
     }
 
     /// Looks how far the closers are; to be called before the device queue is drained.
     pub fn look(&mut self) {
-        if !self.in_doubt.is_empty() {
-            let now = Instant::now();
-            self.in_doubt.retain_mut(|closing| !closing.is_past(now));
+        if self.closings.is_empty() {
+            return;
         }
+        let (now, files) = (Instant::now(), &self.files);
+        self.closings.retain_mut(|closing| {
+            if now < closing.next_look {
+                return true;
+            }
+            let held = files.get(&closing.handle).is_none_or(|file| file.holders.is_empty());
+            closing.next_look = now + if held { STEP } else { LONG_STEP };
+            !closing.is_past(now)
+        });
     }
 
     /// True while one of those who close the file may be about to release it. When false, the device
     /// queue as it was last drained has held its release, if there is one.
     pub fn in_doubt(&self, handle: HandleId) -> bool {
-        self.in_doubt.iter().any(|closing| closing.handle == handle)
+        self.closings.iter().any(|closing| closing.handle == handle)
+            && self.files.get(&handle).is_none_or(|file| file.holders.is_empty())
     }
 
     /// When [`look`](Closings::look) will find something new. Looking in good time, and not only when
     /// there is something to signal, keeps it from delaying the signal.
     pub fn next_look(&self) -> Option<Instant> {
-        self.in_doubt.iter().map(|closing| closing.next_look).min()
+        self.closings.iter().map(|closing| closing.next_look).min()
     }
 
     /// True if a descriptor of the file was closed since then.
     pub fn any_since(&self, handle: HandleId, then: Stamp) -> bool {
-        self.last.get(&handle).is_some_and(|last| *last > then)
+        self.files.get(&handle).and_then(|file| file.last).is_some_and(|last| last > then)
     }
 }

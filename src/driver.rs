@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 
-use crate::abi::{COMMAND_SIZE, Command, DEREGISTER, REGISTER};
+use crate::abi::{COMMAND_SIZE, Command, DEREGISTER, EventMask, REGISTER};
 use crate::ids::{HandleId, MonitorId, Tid};
 use crate::registry::{Credentials, Deregistered, Key, Registered, Registry};
 
@@ -73,9 +73,8 @@ impl Driver {
 
     /// DEREGISTER: through whichever open file (fact 15). EINVAL: the caller has no registration for
     /// that pid (fact 19).
-    pub fn deregister(&self, monitor: MonitorId, command: Command) -> Result<Deregistered, Errno> {
-        let key = Key { monitor, target: Tid(command.pid) };
-        self.registry.deregister(key, command.events).ok_or(Errno::EINVAL)
+    pub fn deregister(&self, key: Key, events: EventMask) -> Result<Deregistered, Errno> {
+        self.registry.deregister(key, events).ok_or(Errno::EINVAL)
     }
 
     /// The last descriptor of an open file is gone. Tells the registrations that went with it.
@@ -93,7 +92,6 @@ impl Driver {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::abi::EventMask;
     use crate::ids::{Instance, Uid};
 
     const ROOT: Credentials = Credentials { real: Uid::ROOT, effective: Uid::ROOT };
@@ -106,6 +104,10 @@ mod tests {
 
     fn command(pid: i32, events: EventMask) -> Command {
         Command { pid, events, signal: 34 }
+    }
+
+    fn key(monitor: MonitorId, target: i32) -> Key {
+        Key { monitor, target: Tid(target) }
     }
 
     fn device() -> (Driver, Arc<Registry>) {
@@ -146,13 +148,13 @@ mod tests {
     fn deregistering_takes_bits_and_then_the_registration() {
         let (mut device, registry) = device();
         let handle = device.open().expect("open");
-        assert_eq!(device.deregister(monitor(1), command(9, FORK)), Err(Errno::EINVAL));
+        assert_eq!(device.deregister(key(monitor(1), 9), FORK), Err(Errno::EINVAL));
         device.register(handle, monitor(1), ROOT, command(9, FORK | EventMask(0x4000))).expect("register");
-        assert_eq!(device.deregister(monitor(2), command(9, FORK)), Err(Errno::EINVAL));
-        assert_eq!(device.deregister(monitor(1), command(9, FORK)), Ok(Deregistered::Kept));
-        assert_eq!(device.deregister(monitor(1), command(9, EventMask(0))), Ok(Deregistered::Kept));
-        assert_eq!(device.deregister(monitor(1), command(9, !EventMask(0))), Ok(Deregistered::Removed));
-        assert_eq!(device.deregister(monitor(1), command(9, FORK)), Err(Errno::EINVAL));
+        assert_eq!(device.deregister(key(monitor(2), 9), FORK), Err(Errno::EINVAL));
+        assert_eq!(device.deregister(key(monitor(1), 9), FORK), Ok(Deregistered::Kept));
+        assert_eq!(device.deregister(key(monitor(1), 9), EventMask(0)), Ok(Deregistered::Kept));
+        assert_eq!(device.deregister(key(monitor(1), 9), !EventMask(0)), Ok(Deregistered::Removed));
+        assert_eq!(device.deregister(key(monitor(1), 9), FORK), Err(Errno::EINVAL));
         assert!(registry.is_empty());
     }
 
@@ -161,7 +163,7 @@ mod tests {
         let (mut device, _) = device();
         let handle = device.open().expect("open");
         device.register(handle, monitor(1), ROOT, command(9, EventMask(0))).expect("register");
-        assert_eq!(device.deregister(monitor(1), command(9, EventMask(0))), Ok(Deregistered::Removed));
+        assert_eq!(device.deregister(key(monitor(1), 9), EventMask(0)), Ok(Deregistered::Removed));
     }
 
     #[test]
@@ -185,7 +187,7 @@ mod tests {
         let handle = device.open().expect("open");
         device.register(handle, monitor(1), ROOT, command(9, FORK)).expect("register");
         let reborn = MonitorId { instance: Instance(2), tid: Tid(1) };
-        assert_eq!(device.deregister(reborn, command(9, FORK)), Err(Errno::EINVAL));
+        assert_eq!(device.deregister(key(reborn, 9), FORK), Err(Errno::EINVAL));
         device.register(handle, reborn, ROOT, command(9, EXIT)).expect("register");
         assert_eq!(registry.remove_monitor(monitor(1)).len(), 1);
         assert_eq!(wanted(&registry, 9, FORK), []);

@@ -13,6 +13,7 @@ pub mod descriptors;
 pub mod doctor;
 pub mod driver;
 pub mod event;
+pub mod holders;
 pub mod ids;
 pub mod monitors;
 pub mod node;

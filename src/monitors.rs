@@ -111,6 +111,11 @@ impl Monitors {
             .is_some_and(|tgid| tgid.leader() == monitor.tid || has_task(tgid.0, monitor.tid.0))
     }
 
+    /// True if the monitor's process has not ended, and [`is_there`](Monitors::is_there) holds: its ids are its own.
+    pub fn is_alive(&self, monitor: MonitorId) -> bool {
+        self.is_there(monitor) && self.pidfd(monitor.instance).is_some_and(|pidfd| !pidfd.has_exited())
+    }
+
     /// The pidfd to signal.
     pub fn pidfd(&self, instance: Instance) -> Option<&PidFd> {
         self.processes.get(&instance).map(|process| &process.pidfd)

@@ -100,7 +100,11 @@ impl Outbox {
             ));
             return;
         }
-        counters.delayed.add();
+        if held {
+            counters.held.add()
+        } else {
+            counters.delayed.add()
+        }
         self.in_all += 1;
         queue.push(key, signal);
         queue.full |= !waits;
@@ -117,7 +121,13 @@ impl Outbox {
             Err(Errno::EAGAIN) => return false,
             // The monitor is gone, and its registrations are about to go.
             Err(Errno::ESRCH) => {}
-            Err(errno) => self.observer.say(format_args!("cannot signal a monitor: {errno}")),
+            Err(errno) => {
+                self.observer.counters.refused.add();
+                self.observer.say(format_args!(
+                    "the kernel does not let us signal a monitor, which misses an event: {errno} (EPERM: CAP_KILL is \
+                     missing, or a security module forbids it)"
+                ));
+            }
         }
         true
     }
@@ -137,14 +147,19 @@ impl Outbox {
         let instances: Vec<Instance> = self.waiting.keys().copied().collect();
         let mut any_sent = false;
         for instance in instances {
-            any_sent |= self.retry_one(monitors, instance, &mut held);
+            any_sent |= self.retry_monitor(monitors, instance, &mut held);
         }
         any_sent
     }
 
+    /// True if signals of the registration wait.
+    pub fn waits(&self, key: Key) -> bool {
+        self.waiting.get(&key.monitor.instance).is_some_and(|queue| queue.of.contains_key(&key))
+    }
+
     /// Sends what one monitor can take, the signals of each registration in their order; true if that
     /// was anything.
-    fn retry_one(
+    pub fn retry_monitor(
         &mut self,
         monitors: &Monitors,
         instance: Instance,

@@ -54,7 +54,8 @@ impl<N: Node, S: Source> Core<N, S> {
             }
         }
         for handle in self.files_closed_by(event) {
-            self.closings.begin(handle, event.target);
+            let monitors = &self.monitors;
+            self.closings.begin(handle, event.target, |monitor| monitors.is_alive(monitor));
         }
     }
 
@@ -62,7 +63,7 @@ impl<N: Node, S: Source> Core<N, S> {
     fn files_closed_by(&self, exec: &Event) -> Vec<HandleId> {
         let recent = Stamp(exec.at.0.saturating_sub(CLOSE_BEFORE_EXEC.as_nanos() as u64));
         let may_be_closed =
-            |handle: &HandleId| !self.node.tells_closes() || self.closings.any_since(*handle, recent);
+            |handle: &HandleId| self.node.closes().is_none() || self.closings.any_since(*handle, recent);
         let mut files = Vec::new();
         self.registry.for_each_match(exec.target, exec.kind.bit(), |registration| {
             if self.monitors.tgid(registration.monitor.instance) == Some(exec.tgid) {

@@ -11,6 +11,7 @@
 //! in order, for its turn; their callers wait anyway.
 
 mod events;
+mod put_off;
 mod requests;
 
 use std::collections::VecDeque;
@@ -34,8 +35,15 @@ use crate::registry::{Key, Registry};
 use crate::source::{Source, SourceError};
 use crate::sys::priority::Priority;
 
+use put_off::PutOff;
+
 /// Events that are handled before requests have their turn.
 const BATCH: usize = 64;
+
+/// Callers of no concern to any registration that are answered before events are looked for again: while there is
+/// nothing else to do, and while there is.
+const OTHERS: usize = 16;
+const OTHERS_IN_PASSING: usize = 2;
 
 /// A close this much before an exec may be the exec's own.
 const CLOSE_BEFORE_EXEC: Duration = Duration::from_secs(2);
@@ -79,6 +87,8 @@ pub struct Core<N, S> {
     outbox: Outbox,
     /// Requests that were read while something else was in hand.
     waiting: VecDeque<Request>,
+    /// Answers whose time has not come.
+    put_off: Vec<PutOff>,
     closings: Closings,
     /// Of the thread that serves.
     priority: Option<Priority>,
@@ -97,6 +107,7 @@ impl<N: Node, S: Source> Core<N, S> {
         options: Options,
     ) -> io::Result<Core<N, S>> {
         Ok(Core {
+            closings: Closings::new(node.closes()),
             node,
             source,
             driver,
@@ -104,7 +115,7 @@ impl<N: Node, S: Source> Core<N, S> {
             monitors: Monitors::new()?,
             outbox: Outbox::new(options.most_waiting, observer.clone()),
             waiting: VecDeque::new(),
-            closings: Closings::default(),
+            put_off: Vec::new(),
             priority: None,
             observer,
             options,
@@ -127,7 +138,11 @@ impl<N: Node, S: Source> Core<N, S> {
     /// Sleeps until there is something to do; true if that is to stop.
     fn sleep(&mut self, stop: BorrowedFd<'_>) -> Result<bool, CoreError> {
         let idle = self.source.idle();
-        let next = [self.outbox.next_try(), self.closings.next_look()].into_iter().flatten().min();
+        if idle == Some(Duration::ZERO) {
+            self.still_busy();
+        }
+        let next = [self.outbox.next_try(), self.closings.next_look(), self.next_answer()];
+        let next = next.into_iter().flatten().min();
         let next = next.map(|at| at.saturating_duration_since(Instant::now()));
         let timeout = [idle, next].into_iter().flatten().min();
         self.source.before_sleep();
@@ -162,6 +177,9 @@ impl<N: Node, S: Source> Core<N, S> {
             busy |= self.bury_monitors();
             let (registry, closings) = (&self.registry, &self.closings);
             self.outbox.retry(&self.monitors, |key| held(registry, closings, key, None));
+            busy |= self.answer_put_off()?;
+            let others = if busy { OTHERS_IN_PASSING } else { OTHERS };
+            busy |= self.node.answer_others(others);
             if !busy {
                 return Ok(());
             }

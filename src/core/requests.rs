@@ -1,64 +1,71 @@
 //! The core's requests: what clients ask, answered by the driver's rules.
 
-use std::time::{Duration, Instant};
-
 use nix::errno::Errno;
 
 use crate::abi::{Command, EventMask};
 use crate::driver::Call;
 use crate::ids::{HandleId, MonitorId, Tgid, Tid};
 use crate::monitors::Monitors;
-use crate::node::{Answer, Caller, Node, Request};
+use crate::node::{Answer, Caller, Node, Request, Ticket};
 use crate::registry::{Deregistered, Key, Registered};
 use crate::remedy::remedy;
 use crate::source::{Interest, Source};
 
-use super::{Core, CoreError, held, wait};
-
-/// How long the closers of a registration's files may take.
-const SETTLED: Duration = Duration::from_millis(50);
+use super::put_off::PutOff;
+use super::{Core, CoreError, held};
 
 impl<N: Node, S: Source> Core<N, S> {
     pub(super) fn serve(&mut self, request: Request) -> Result<(), CoreError> {
-        let (ticket, answer) = match request {
-            Request::Open { ticket } => (ticket, self.driver.open().map(Answer::Opened)),
+        match request {
+            Request::Open { ticket } => {
+                let opened = self.driver.open();
+                self.node.answer(ticket, opened.map_or_else(Answer::Failed, Answer::Opened));
+            }
             Request::Ioctl { ticket, handle, caller, command, argument } => {
                 self.closings.past(caller.tid);
-                let result = match Call::decode(command, argument) {
-                    Ok(Call::Register(command)) => self.register(handle, caller, command)?,
-                    Ok(Call::Deregister(command)) => self.deregister(handle, caller, command)?,
-                    Err(errno) => Err(errno),
-                };
-                (ticket, result.map(|()| Answer::Done))
+                match Call::decode(command, argument) {
+                    Ok(Call::Register(command)) => self.register(ticket, handle, caller, command)?,
+                    Ok(Call::Deregister(command)) => self.deregister(ticket, handle, caller, command)?,
+                    Err(errno) => self.answer(ticket, Err(errno)),
+                }
             }
             Request::Close { ticket, handle, by } => {
                 if self.registry.has_handle(handle) {
                     self.drain_source()?;
                     self.send_waiting(Some(handle));
-                    self.closings.begin(handle, by);
+                    let monitors = &self.monitors;
+                    self.closings.begin(handle, by, |monitor| monitors.is_alive(monitor));
+                } else {
+                    self.closings.begin_unregistered(handle);
                 }
                 self.source.blocked(by, false);
-                (ticket, Ok(Answer::Done))
+                self.node.answer(ticket, Answer::Done);
             }
             Request::Release { ticket, handle } => {
                 self.drain_source()?;
                 // What is held because an exec may have closed the file stays held: it has.
                 self.send_waiting(None);
                 self.release(handle);
-                let Some(ticket) = ticket else { return Ok(()) };
-                (ticket, Ok(Answer::Done))
+                if let Some(ticket) = ticket {
+                    self.node.answer(ticket, Answer::Done);
+                }
             }
-        };
-        self.node.answer(ticket, answer.unwrap_or_else(Answer::Failed));
+        }
         Ok(())
+    }
+
+    /// Answers a call.
+    pub(super) fn answer(&mut self, ticket: Ticket, result: Result<(), Errno>) {
+        self.node.answer(ticket, result.map_or_else(Answer::Failed, |()| Answer::Done));
     }
 
     fn register(
         &mut self,
-        handle: HandleId,
+        ticket: Ticket,
+        through: HandleId,
         caller: Caller,
         command: Command,
-    ) -> Result<Result<(), Errno>, CoreError> {
+    ) -> Result<(), CoreError> {
         // Events that came before this call belong to the registration as it was.
         self.drain_source()?;
         while self.bury_monitors() {}
@@ -68,46 +75,76 @@ impl<N: Node, S: Source> Core<N, S> {
                 let remedy = remedy(errno);
                 self.observer
                     .say(format_args!("cannot watch over monitor {}: {errno}: {remedy}", caller.tid));
-                return Ok(Err(Errno::ENOMEM));
+                self.answer(ticket, Err(Errno::ENOMEM));
+                return Ok(());
             }
         };
-        let registered = self.driver.register(handle, monitor, Monitors::credentials(caller), command);
-        if registered == Ok(Registered::New) {
-            let key = Key { monitor, target: Tid(command.pid) };
-            self.monitors.hold(monitor);
-            self.watch(key);
-            if let Err(error) = self.source.commit() {
-                self.observer.say(error);
-                self.registry.deregister(key, !EventMask::default());
-                self.unwatch(key);
-                self.monitors.let_go(monitor);
-                return Ok(Err(Errno::EIO));
-            }
-        } else {
-            self.monitors.drop_if_unused(monitor.instance);
+        let registered = self.driver.register(through, monitor, Monitors::credentials(caller), command);
+        if registered.is_ok() {
+            self.closings.used(through, monitor);
         }
-        Ok(registered.map(drop))
+        if registered != Ok(Registered::New) {
+            self.monitors.drop_if_unused(monitor.instance);
+            self.answer(ticket, registered.map(drop));
+            return Ok(());
+        }
+        let key = Key { monitor, target: Tid(command.pid) };
+        self.monitors.hold(monitor);
+        self.watch(key);
+        if let Err(error) = self.source.commit() {
+            self.observer.say(error);
+            self.registry.deregister(key, !EventMask::default());
+            self.unwatch(key);
+            self.monitors.let_go(monitor);
+            self.answer(ticket, Err(Errno::EIO));
+            return Ok(());
+        }
+        self.register_when_heard(ticket, key, command.events);
+        Ok(())
     }
 
     fn deregister(
         &mut self,
-        handle: HandleId,
+        ticket: Ticket,
+        through: HandleId,
         caller: Caller,
         command: Command,
-    ) -> Result<Result<(), Errno>, CoreError> {
+    ) -> Result<(), CoreError> {
         self.drain_source()?;
         while self.bury_monitors() {}
-        let Some(monitor) = self.monitors.known(caller) else { return Ok(Err(Errno::EINVAL)) };
-        let key = Key { monitor, target: Tid(command.pid) };
-        self.settle(key, handle)?;
-        self.send_waiting(Some(handle));
-        let result = self.driver.deregister(monitor, command);
+        match self.monitors.known(caller) {
+            Some(monitor) => {
+                let key = Key { monitor, target: Tid(command.pid) };
+                self.deregister_when_known(ticket, through, key, command.events);
+            }
+            None => self.answer(ticket, Err(Errno::EINVAL)),
+        }
+        Ok(())
+    }
+
+    /// DEREGISTER, once it is known whether the registration still stands, if it is owed signals: the files that
+    /// it was made through may all be closed by now, other than the one of the call.
+    pub(super) fn deregister_when_known(
+        &mut self,
+        ticket: Ticket,
+        through: HandleId,
+        key: Key,
+        events: EventMask,
+    ) {
+        let (registry, closings) = (&self.registry, &self.closings);
+        let held = |key| held(registry, closings, key, Some(through));
+        if self.outbox.waits(key) && held(key) {
+            self.put_off.push(PutOff::Deregister { ticket, through, key, events });
+            return;
+        }
+        self.outbox.retry_monitor(&self.monitors, key.monitor.instance, held);
+        let result = self.driver.deregister(key, events);
         match result {
             Ok(Deregistered::Removed) => self.ended(&[key]),
-            Ok(Deregistered::Kept) => self.outbox.forget_events(key, command.events),
+            Ok(Deregistered::Kept) => self.outbox.forget_events(key, events),
             Err(_) => {}
         }
-        Ok(result.map(drop))
+        self.answer(ticket, result.map(drop));
     }
 
     pub(super) fn release(&mut self, handle: HandleId) {
@@ -122,20 +159,8 @@ impl<N: Node, S: Source> Core<N, S> {
         self.outbox.retry_all(&self.monitors, |key| held(registry, closings, key, open));
     }
 
-    /// Waits until it is known whether the registration still stands: its open files may all be closed by
-    /// now, other than the one of the call.
-    fn settle(&mut self, key: Key, open: HandleId) -> Result<(), CoreError> {
-        let deadline = Instant::now() + SETTLED;
-        while held(&self.registry, &self.closings, key, Some(open)) && Instant::now() < deadline {
-            let next = self.closings.next_look().unwrap_or(deadline).min(deadline);
-            wait(&mut [], Some(next.saturating_duration_since(Instant::now())))?;
-            self.take_requests()?;
-        }
-        Ok(())
-    }
-
     /// What must be undone when registrations have left the registry.
-    fn ended(&mut self, keys: &[Key]) {
+    pub(super) fn ended(&mut self, keys: &[Key]) {
         self.outbox.forget(keys);
         for key in keys {
             self.unwatch(*key);

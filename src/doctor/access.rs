@@ -5,10 +5,11 @@ use std::ffi::CString;
 use nix::errno::Errno;
 use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist, getgroups};
 
+use crate::sys::namespaces;
 use crate::sys::statx::{self, FileStatus};
 
 use super::probe::{Outcome, Step};
-use super::{Check, Facts, namespaces};
+use super::{Check, Facts};
 
 /// Why a process of another pid namespace gets nowhere.
 const OTHER_PIDS: &str = "use the device from the pid namespace of its daemon (in a container: --pid=host)";

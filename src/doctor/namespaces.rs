@@ -1,6 +1,6 @@
 //! Whether our namespaces are those of the machine.
 
-use std::fs;
+use crate::sys::namespaces::inode;
 
 use super::{Check, Facts};
 use crate::sys::kernel::Version;
@@ -20,25 +20,9 @@ enum Kinship {
     Unknown,
 }
 
-/// The inode number of a process's namespace.
-fn inode(process: &str, name: &str) -> Option<u64> {
-    let link = fs::read_link(format!("/proc/{process}/ns/{name}")).ok()?;
-    link.to_str()?.split_once('[')?.1.strip_suffix(']')?.parse().ok()
-}
-
 /// A namespace whose initial inode number is this in all kernels.
 fn fixed(name: &str, initial: u64) -> Kinship {
     compare(inode("self", name), initial, None, true)
-}
-
-/// True if our pids are not the machine's.
-pub fn has_own_pids() -> bool {
-    fixed("pid", PID) == Kinship::Own
-}
-
-/// True if our users are not the machine's.
-pub fn has_own_users() -> bool {
-    fixed("user", USER) == Kinship::Own
 }
 
 /// `init` is that of process 1, if it may be looked at, and is the machine's; `reliable` is true where the

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use crate::source::{ProcConnector, SourceError};
 use crate::sys::bpf::Bell;
 
-use super::{Check, Facts, namespaces};
+use super::{Check, Facts};
 use crate::sys::kernel::Version;
 
 /// Bytes of the queue of a subscription that lasts for an instant.
@@ -38,10 +38,7 @@ fn connector(outcome: Result<(), SourceError>, root: bool) -> Check {
             format!("not checked: this kernel lets only root subscribe ({errno})"),
             "sudo kmonitor doctor",
         ),
-        Err(SourceError::Deaf(_)) => deaf(NAME),
-        Err(SourceError::Ignored) if !namespaces::has_own_pids() && !namespaces::has_own_users() => {
-            deaf(NAME)
-        }
+        Err(SourceError::Deaf) => deaf(NAME),
         Err(error) => {
             let sentence = error.to_string();
             let (found, remedy) = sentence.rsplit_once(": ").unwrap_or((&sentence, "run this as root"));
@@ -102,7 +99,6 @@ impl Bpf {
 mod tests {
     use super::*;
     use crate::doctor::Status;
-    use std::time::Duration;
 
     #[test]
     fn each_refusal_of_the_connector_has_its_remedy() {
@@ -118,7 +114,7 @@ mod tests {
             assert!(!check.found.contains(part), "{check:?}");
         }
         assert_eq!(connector(Err(SourceError::Refused(Errno::EPERM)), false).status, Status::Warn);
-        assert_eq!(connector(Err(SourceError::Deaf(Duration::ZERO)), true).status, Status::Warn);
+        assert_eq!(connector(Err(SourceError::Deaf), true).status, Status::Warn);
         assert_eq!(connector(Ok(()), true).status, Status::Ok);
     }
 

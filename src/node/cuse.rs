@@ -12,6 +12,7 @@ use zerocopy::IntoBytes;
 
 use crate::abi::COMMAND_SIZE;
 use crate::ids::HandleId;
+use crate::sys::procfs::FileId;
 
 use super::channel::{self, Channel, Taken};
 use super::wire::{self, CuseInitIn, CuseInitOut, InHeader, IoctlIn, IoctlOut, IoctlVector, op};
@@ -67,22 +68,22 @@ pub(super) fn welcome(frame: &[u8], name: &str) -> io::Result<(u64, Vec<u8>)> {
     Ok((header.unique, body))
 }
 
-/// One frame: a request for the reader, or `None` if it needs none. An error is its answer.
-pub(super) fn take(device: &impl AsFd, header: &InHeader, body: &[u8]) -> Taken {
+/// One frame. An error is its answer.
+pub(super) fn take(device: &impl AsFd, header: &InHeader, body: &[u8]) -> Result<Taken, Errno> {
     let ticket = channel::ticket(header);
     match header.opcode {
         op::OPEN => {
             channel::caller(header)?;
-            Ok(Some(Request::Open { ticket }))
+            Ok(Taken::Request(Request::Open { ticket }))
         }
         op::IOCTL => {
             let (ioctl, data) = wire::argument::<IoctlIn>(body).ok_or(Errno::EIO)?;
             let caller = channel::caller(header)?;
             if ioctl.in_size == 0 {
                 ask_for_argument(device, header.unique, ioctl.arg);
-                return Ok(None);
+                return Ok(Taken::Done);
             }
-            Ok(Some(Request::Ioctl {
+            Ok(Taken::Request(Request::Ioctl {
                 ticket,
                 handle: HandleId(ioctl.fh),
                 caller,
@@ -90,8 +91,10 @@ pub(super) fn take(device: &impl AsFd, header: &InHeader, body: &[u8]) -> Taken 
                 argument: data.first_chunk().copied().ok_or(Errno::EIO),
             }))
         }
-        op::RELEASE => Ok(Some(Request::Release { ticket: Some(ticket), handle: channel::handle(body)? })),
-        op::FORGET | op::BATCH_FORGET | op::INTERRUPT => Ok(None),
+        op::RELEASE => {
+            Ok(Taken::Request(Request::Release { ticket: Some(ticket), handle: channel::handle(body)? }))
+        }
+        op::FORGET | op::BATCH_FORGET | op::INTERRUPT => Ok(Taken::Done),
         op::READ | op::WRITE | op::FSYNC => Err(Errno::EINVAL),
         _ => Err(Errno::ENOSYS),
     }
@@ -118,7 +121,11 @@ impl Node for CuseNode {
         self.0.answer(ticket, answer);
     }
 
-    fn tells_closes(&self) -> bool {
-        false
+    fn answer_others(&mut self, most: usize) -> bool {
+        self.0.reply_to_others(most)
+    }
+
+    fn closes(&self) -> Option<FileId> {
+        None
     }
 }

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use fuser::{Config, Filesystem, InitFlags, KernelConfig, Session, SessionACL};
@@ -12,6 +13,7 @@ use nix::errno::Errno;
 use zerocopy::IntoBytes;
 
 use crate::ids::{HandleId, Tid};
+use crate::sys::procfs::{self, FileId};
 
 use super::channel::{self, Channel, Taken};
 use super::wire::{self, Attr, AttrOut, GetxattrIn, InHeader, IoctlIn, OpenIn, SetattrIn, fattr, op};
@@ -44,11 +46,12 @@ impl Filesystem for Negotiation {
 pub struct FuseNode {
     channel: Channel<Session<Negotiation>>,
     attr: Attr,
+    file: FileId,
 }
 
 impl FuseNode {
-    /// The node whose requests come from this descriptor of `/dev/fuse`, which is mounted.
-    pub fn new(device: OwnedFd, ownership: Ownership) -> io::Result<FuseNode> {
+    /// The node whose requests come from this descriptor of `/dev/fuse`, which is mounted at `path`.
+    pub fn new(device: OwnedFd, path: &Path, ownership: Ownership) -> io::Result<FuseNode> {
         let session = Session::from_fd(Negotiation, device, SessionACL::All, Config::default())?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let (seconds, nanoseconds) = (now.as_secs(), now.subsec_nanos());
@@ -68,15 +71,19 @@ impl FuseNode {
             ..Attr::default()
         };
         let channel = Channel::new(session, wire::FOPEN_DIRECT_IO | wire::FOPEN_NONSEEKABLE)?;
-        Ok(FuseNode { channel, attr })
+        Ok(FuseNode { channel, attr, file: procfs::file(path)? })
     }
 }
 
-/// One frame: a request for the reader, or `None` if it needs none. An error is its answer.
-pub(super) fn take(device: &impl AsFd, attr: &mut Attr, header: &InHeader, body: &[u8]) -> Taken {
-    let unique = header.unique;
+/// One frame. An error is its answer.
+pub(super) fn take(
+    device: &impl AsFd,
+    attr: &mut Attr,
+    header: &InHeader,
+    body: &[u8],
+) -> Result<Taken, Errno> {
     let ticket = channel::ticket(header);
-    match header.opcode {
+    Ok(match header.opcode {
         op::OPEN => {
             let (open, _) = wire::argument::<OpenIn>(body).ok_or(Errno::EIO)?;
             // A device without direct I/O.
@@ -84,7 +91,7 @@ pub(super) fn take(device: &impl AsFd, attr: &mut Attr, header: &InHeader, body:
                 return Err(Errno::EINVAL);
             }
             channel::caller(header)?;
-            return Ok(Some(Request::Open { ticket }));
+            Taken::Request(Request::Open { ticket })
         }
         op::IOCTL => {
             let (ioctl, data) = wire::argument::<IoctlIn>(body).ok_or(Errno::EIO)?;
@@ -92,48 +99,46 @@ pub(super) fn take(device: &impl AsFd, attr: &mut Attr, header: &InHeader, body:
             // Where the number does not have the kernel fetch the argument, it is none of the device's two. The
             // caller's memory is not looked at: the caller chooses who serves it, and that may be nobody.
             let argument = data.first_chunk().copied().ok_or(Errno::EINVAL)?;
-            return Ok(Some(Request::Ioctl {
+            Taken::Request(Request::Ioctl {
                 ticket,
                 handle: HandleId(ioctl.fh),
                 caller,
                 command: ioctl.cmd,
                 argument: Ok(argument),
-            }));
+            })
         }
         op::FLUSH => {
             let by = Tid(header.pid as i32);
-            return Ok(Some(Request::Close { ticket, handle: channel::handle(body)?, by }));
+            Taken::Request(Request::Close { ticket, handle: channel::handle(body)?, by })
         }
         op::RELEASE => {
             let handle = channel::handle(body)?;
             // close() has not waited for this, so the answer may precede the handling.
-            wire::reply(device, unique, Ok(&[]));
-            return Ok(Some(Request::Release { ticket: None, handle }));
+            wire::reply(device, header.unique, Ok(&[]));
+            Taken::Request(Request::Release { ticket: None, handle })
         }
-        op::FORGET | op::BATCH_FORGET | op::INTERRUPT => {}
-        op::GETATTR => reply_attr(device, attr, unique),
+        op::FORGET | op::BATCH_FORGET | op::INTERRUPT => Taken::Done,
+        op::GETATTR => attributes(attr),
         op::SETATTR => {
             let (change, _) = wire::argument::<SetattrIn>(body).ok_or(Errno::EIO)?;
             change_attr(attr, &change)?;
-            reply_attr(device, attr, unique);
+            attributes(attr)
         }
-        op::STATFS => wire::reply(device, unique, Ok(&wire::NO_BLOCKS)),
+        op::STATFS => Taken::Reply(wire::NO_BLOCKS.to_vec()),
         op::LISTXATTR => {
             let (list, _) = wire::argument::<GetxattrIn>(body).ok_or(Errno::EIO)?;
-            let empty: &[u8] = if list.size == 0 { &wire::NO_XATTRS } else { &[] };
-            wire::reply(device, unique, Ok(empty));
+            Taken::Reply(if list.size == 0 { wire::NO_XATTRS.to_vec() } else { Vec::new() })
         }
         op::GETXATTR => return Err(Errno::ENODATA),
         op::READ | op::WRITE | op::FSYNC => return Err(Errno::EINVAL),
         op::FALLOCATE => return Err(Errno::ENODEV),
         _ => return Err(Errno::ENOSYS),
-    }
-    Ok(None)
+    })
 }
 
-fn reply_attr(device: &impl AsFd, attr: &Attr, unique: u64) {
+fn attributes(attr: &Attr) -> Taken {
     let reply = AttrOut { attr_valid: ATTR_VALID_SECONDS, attr: *attr, ..AttrOut::default() };
-    wire::reply(device, unique, Ok(reply.as_bytes()));
+    Taken::Reply(reply.as_bytes().to_vec())
 }
 
 fn change_attr(attr: &mut Attr, change: &SetattrIn) -> Result<(), Errno> {
@@ -173,7 +178,11 @@ impl Node for FuseNode {
         self.channel.answer(ticket, answer);
     }
 
-    fn tells_closes(&self) -> bool {
-        true
+    fn answer_others(&mut self, most: usize) -> bool {
+        self.channel.reply_to_others(most)
+    }
+
+    fn closes(&self) -> Option<FileId> {
+        Some(self.file)
     }
 }

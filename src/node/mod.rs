@@ -2,7 +2,7 @@
 //! with it.
 //!
 //! The contract. A node answers by itself whatever has nothing to do with registrations (stat, read,
-//! seek, chmod, ...). It hands over, in the order in which the kernel queued them, opens, ioctls,
+//! seek, chmod, ...), when it is told that there is time. It hands over, in the order in which the kernel queued them, opens, ioctls,
 //! closes and releases, and
 //!
 //! * a request with a [`Ticket`] has a caller who waits until it is answered, so each is answered
@@ -33,6 +33,7 @@ use nix::errno::Errno;
 
 use crate::abi::COMMAND_SIZE;
 use crate::ids::{HandleId, Tid, Uid};
+use crate::sys::procfs::FileId;
 
 /// Identifies a request that somebody waits for.
 #[derive(Debug, PartialEq, Eq)]
@@ -125,8 +126,13 @@ pub trait Node {
     /// Answers a request.
     fn answer(&mut self, ticket: Ticket, answer: Answer);
 
-    /// True if a [`Request::Close`] precedes every release.
-    fn tells_closes(&self) -> bool;
+    /// Answers at most so many of the requests that it has not handed over, and whose callers wait; false if there
+    /// was none. Anybody can make them, also who may not open the node.
+    fn answer_others(&mut self, most: usize) -> bool;
+
+    /// The file that clients have open, if a [`Request::Close`] is handed over for each descriptor of it that is
+    /// closed.
+    fn closes(&self) -> Option<FileId>;
 }
 
 impl<N: Node + ?Sized> Node for Box<N> {
@@ -142,8 +148,12 @@ impl<N: Node + ?Sized> Node for Box<N> {
         (**self).answer(ticket, answer);
     }
 
-    fn tells_closes(&self) -> bool {
-        (**self).tells_closes()
+    fn answer_others(&mut self, most: usize) -> bool {
+        (**self).answer_others(most)
+    }
+
+    fn closes(&self) -> Option<FileId> {
+        (**self).closes()
     }
 }
 

@@ -202,7 +202,7 @@ fn mount(path: &Path, ownership: Ownership, why: &str) -> Result<Served, PlaceEr
     let mut point = MountPoint::prepare(path)?;
     let device = point.mount()?;
     let seen = point.is_seen_outside()?;
-    let node = FuseNode::new(device, ownership).map_err(io_error("serve the node at", path))?;
+    let node = FuseNode::new(device, path, ownership).map_err(io_error("serve the node at", path))?;
     Ok(Served {
         node: Box::new(node),
         place: Place(Kind::Mount(Some(point))),

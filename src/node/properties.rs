@@ -105,10 +105,13 @@ impl Kernel {
     fn send(
         &mut self,
         frame: &Frame,
-        take: impl FnMut(&OwnedFd, &InHeader, &[u8]) -> Taken,
+        take: impl FnMut(&OwnedFd, &InHeader, &[u8]) -> Result<Taken, Errno>,
     ) -> Option<Request> {
         assert_eq!(send(self.end.as_raw_fd(), frame.0, MsgFlags::empty()), Ok(frame.0.len()));
-        self.channel.next(take).expect("no frame makes the queue unreadable")
+        let request = self.channel.next(take).expect("no frame makes the queue unreadable");
+        self.channel.reply_to_others(1);
+        assert!(!self.channel.reply_to_others(1), "a frame has one reply");
+        request
     }
 
     /// The one reply to this frame, if there is one: its errno and its body. The kernel must take it.

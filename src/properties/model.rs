@@ -134,7 +134,10 @@ pub fn play(limits: Limits, most_open: usize, operations: &[Operation]) {
                         model.register(file, key, credentials, command)
                     ),
                     Call::Deregister(_) => {
-                        assert_eq!(driver.deregister(monitor, command), model.deregister(key, command.events))
+                        assert_eq!(
+                            driver.deregister(key, command.events),
+                            model.deregister(key, command.events)
+                        )
                     }
                 }
             }

@@ -67,8 +67,8 @@ fn connector(
     observer: &Observer,
 ) -> Result<Box<dyn Source + Send>, OpenError> {
     let mut socket = ProcConnector::new(event_buffer);
-    if !socket.check()? {
-        observer.say("this kernel cannot filter process events for us: all of them will wake the daemon");
+    for warning in socket.check()? {
+        observer.say(warning);
     }
     Ok(Box::new(Connector::new(socket, with_cause, observer.clone())?))
 }

@@ -2,7 +2,7 @@
 //!
 //! The contract. A source reports what the tasks do that it is told to watch, and
 //!
-//! * **in time**: once [`Source::commit`] has returned, every event of a watched task lies before each
+//! * **in time**: once [`Source::commit`] has returned and the source is not deaf, every event of a watched task lies before each
 //!   [`Mark`] that is made after the system call that caused it has returned;
 //! * **in order**: [`Source::next`] reports one task's events in the order in which they happened, and a
 //!   child's events after the fork that made it;
@@ -69,6 +69,13 @@ pub trait Source {
     /// Puts all `watch` calls into effect. On an error nothing more than before is reported.
     fn commit(&mut self) -> Result<(), SourceError>;
 
+    /// Since when the source knows that the kernel sends it nothing, if that is so. It is seeing to it in
+    /// [`idle`](Source::idle).
+    fn deaf_since(&self) -> Option<Instant>;
+
+    /// True if the exit of this watched task is reported also by a deaf source.
+    fn reports_exit_when_deaf(&self, tid: Tid) -> bool;
+
     /// This task waits, or waits no longer, for the reader's answer to a system call. What it is in the
     /// middle of, an exec that closes a file, has not happened yet.
     fn blocked(&mut self, task: Tid, is_blocked: bool);
@@ -118,6 +125,14 @@ impl<S: Source + ?Sized> Source for Box<S> {
         (**self).commit()
     }
 
+    fn deaf_since(&self) -> Option<Instant> {
+        (**self).deaf_since()
+    }
+
+    fn reports_exit_when_deaf(&self, tid: Tid) -> bool {
+        (**self).reports_exit_when_deaf(tid)
+    }
+
     fn blocked(&mut self, task: Tid, is_blocked: bool) {
         (**self).blocked(task, is_blocked);
     }
@@ -151,7 +166,7 @@ pub enum SourceError {
          (--network=host --pid=host --privileged)"
     )]
     NetworkNamespace,
-    /// LISTEN is not even answered in a child pid or user namespace.
+    /// Requests are not even answered in a child pid or user namespace.
     #[error(
         "the kernel ignores our subscription to process events, as it does inside a container's pid or \
          user namespace: run kmonitor on the host, or in a container with --pid=host --network=host --privileged"
@@ -163,10 +178,9 @@ pub enum SourceError {
     /// Subscribed, and yet no event comes.
     #[error(
         "subscribed to process events, but the kernel sends none, not even of our own: its count of listeners \
-         is broken (some program sends it invalid messages), and that could not be mended within {0:?}: end that \
-         program, or reboot"
+         is too low, since some program sends it invalid messages: end that program"
     )]
-    Deaf(Duration),
+    Deaf,
     /// Another system call failed.
     #[error("cannot {action} the process event socket: {errno}")]
     Io {

@@ -10,6 +10,7 @@ pub mod ioctl;
 pub mod kernel;
 mod mapping;
 pub mod mount;
+pub mod namespaces;
 pub mod netlink;
 pub mod pidfd;
 pub mod priority;

@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
+use nix::errno::Errno;
+
 use super::statx;
 
 /// From `/proc/TID/status`.
@@ -58,15 +60,23 @@ fn parse_status(text: &[u8]) -> Option<TaskStatus> {
     })
 }
 
-/// The file that a task executes: device and inode.
+/// A file: device and inode number. A FUSE node's inode number is that of its mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Program((u32, u32), u64);
+pub struct FileId((u32, u32), u64);
 
-/// The file behind `/proc/TID/exe`, without asking its file system, which might never answer. `None`
-/// for a kernel thread, a zombie, or a task that is gone.
-pub fn program(tid: i32) -> Option<Program> {
-    let found = statx::cached(Path::new(&format!("/proc/{tid}/exe")), 0).ok()?;
-    Some(Program(found.device, found.inode))
+/// The file at a path, without asking its file system, which might never answer.
+pub fn file(path: &Path) -> Result<FileId, Errno> {
+    statx::cached(path, 0).map(|found| FileId(found.device, found.inode))
+}
+
+/// The file that a task executes. `None` for a kernel thread, a zombie, or a task that is gone.
+pub fn program(tid: i32) -> Option<FileId> {
+    file(Path::new(&format!("/proc/{tid}/exe"))).ok()
+}
+
+/// The file of a task's descriptor. ENOENT: it has none of this number, or is gone.
+pub fn descriptor(tid: i32, number: i32) -> Result<FileId, Errno> {
+    file(Path::new(&format!("/proc/{tid}/fd/{number}")))
 }
 
 /// How a task stands with the scheduler.

@@ -84,6 +84,34 @@ fn while_a_program_silences_the_kernel_all_the_time_exits_are_told_and_then_ever
 }
 
 #[test]
+fn a_count_of_listeners_that_is_far_too_low_is_mended_and_a_daemon_starts_meanwhile() -> Result<(), GuestError>
+{
+    let seen = in_the_guest(
+        "mkfifo /tmp/second_said /tmp/second_client
+        sleep 1000 & sleeper=$!
+        stop_and_silence() {
+            killall -STOP kmonitor
+            while grep -q '^State:.[^T]' /proc/$(pidof kmonitor)/task/*/status; do sleep 0.05; done
+            silence $1
+        }
+        stop_and_silence 100000
+        (kmonitor serve --node fuse --path /tmp/second >/tmp/second_said 2>/tmp/second_errors &)
+        read -r ready </tmp/second_said; echo second
+        : >/tmp/second_signals
+        client </tmp/second_client >>/tmp/second_signals & exec 6>/tmp/second_client
+        echo 'open /tmp/second' >&6; echo \"register $sleeper 64 41\" >&6
+        until_more /tmp/second_signals 1; tail -n 1 /tmp/second_signals
+        killall -CONT kmonitor
+        kill $sleeper; echo 'take 1' >&6; until_more /tmp/second_signals 2
+        tail -n 1 /tmp/second_signals | sed s/:$sleeper:/:sleeper:/
+        until [ $(fork) -gt 0 ]; do sleep 1; done; echo mended",
+    )?;
+    assert!(seen.starts_with("1\nsecond\n0\n41:-1:0:sleeper:0:64\nmended\n"), "{seen}");
+    assert!(seen.ends_with("\nevents\nnothing\n"), "{seen}");
+    Ok(())
+}
+
+#[test]
 fn steps_of_the_clock_change_nothing() -> Result<(), GuestError> {
     let seen = in_the_guest("date -s @1000000 >/dev/null; fork; date -s @4000000000 >/dev/null; fork; fork")?;
     assert_eq!(seen, "1\n1\n1\n1\n0\ndeafnesses=0\nevents\nnothing\n");

@@ -140,6 +140,14 @@ impl Source for BpfEvents {
         Ok(())
     }
 
+    fn deaf_since(&self) -> Option<Instant> {
+        None
+    }
+
+    fn reports_exit_when_deaf(&self, _: Tid) -> bool {
+        false
+    }
+
     fn blocked(&mut self, _task: Tid, _is_blocked: bool) {}
 
     fn idle(&mut self) -> Option<Duration> {

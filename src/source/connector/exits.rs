@@ -105,7 +105,9 @@ impl Connector {
 
     /// Takes note of notices that have come, and of those that will not.
     pub(super) fn give_up_unheard(&mut self) {
-        let late = Instant::now().checked_sub(LATE_EXIT);
+        // From a deaf socket no notice comes.
+        let patience = if self.socket.deaf_since().is_some() { Duration::ZERO } else { LATE_EXIT };
+        let late = Instant::now().checked_sub(patience);
         let is_late = |since: Instant| late.is_some_and(|late| since <= late);
         while let Some((target, since)) = self.unheard.reported.front().copied() {
             match self.targets.exit_is_unheard(target) {

@@ -11,6 +11,7 @@ mod execs;
 mod exit_warning;
 mod exits;
 mod filter;
+mod listeners;
 mod notice;
 mod proc_connector;
 mod recovery;
@@ -249,6 +250,14 @@ impl Source for Connector {
             self.targets.add(tid);
         }
         Ok(())
+    }
+
+    fn deaf_since(&self) -> Option<Instant> {
+        self.socket.deaf_since()
+    }
+
+    fn reports_exit_when_deaf(&self, tid: Tid) -> bool {
+        self.targets.exit_fd(tid).is_some()
     }
 
     fn blocked(&mut self, task: Tid, is_blocked: bool) {

@@ -10,11 +10,12 @@ use nix::unistd::gettid;
 
 use crate::ids::Tid;
 use crate::sys::netlink::ConnectorSocket;
-use crate::sys::thread_name;
+use crate::sys::{namespaces, thread_name};
 
 use super::super::SourceError;
 use super::decode::{CN_IDX_PROC, CN_VAL_PROC, EVENT, Message, decode};
 use super::filter;
+use super::listeners::{IGNORE, LISTEN, Mending};
 use super::notice::Notice;
 use super::sieve::Sieve;
 
@@ -28,44 +29,36 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How long an answer of the kernel may take. It is queued before the request's system call returns.
 const ANSWER: Duration = Duration::from_millis(100);
 
+/// For how long the start waits for events from a kernel that sends none; then they are waited for in service.
+const MEND_AT_START: Duration = Duration::from_secs(3);
+
+const NOTHING_COMES: &str = "the kernel sends no process events: its count of listeners is far too low, since some \
+    program sends it invalid messages (any user can). That is being mended; until then only exits of processes are \
+    reported. End that program";
+
 /// How often a subscription is tried out while tasks are watched. Any user can silence the connector for
 /// everybody (event-sources fact 1), and nothing tells.
-const BEAT: Duration = Duration::from_secs(1);
-
-/// How soon it is tried again while nothing comes.
-const BEAT_WHEN_DEAF: Duration = Duration::from_millis(200);
-
-/// For how long a broken listener count is pushed up before we give up: at the start, and in between.
-const MEND: Duration = Duration::from_secs(2);
-const MEND_IN_SERVICE: Duration = Duration::from_millis(50);
-
-/// Pushes between two looks whether they were enough.
-const MOST_PUSHES: usize = 1024;
-
-const LISTEN: u32 = 1;
-const IGNORE: u32 = 2;
-/// No operation of the connector. After it a LISTEN counts again, on a socket that already listens.
-const INVALID: u32 = 7;
+pub(super) const BEAT: Duration = Duration::from_secs(1);
 
 /// Events from the kernel's proc connector. The first `commit` with a watched task subscribes.
 ///
 /// It belongs to one thread: that thread's own name changes are its heartbeat.
 #[derive(Debug)]
 pub struct ProcConnector {
-    socket: Option<ConnectorSocket>,
+    pub(super) socket: Option<ConnectorSocket>,
     own: Tid,
     receive_buffer: usize,
     sieve: Sieve,
     requests: u32,
     unused_since: Option<Instant>,
-    next_beat: Instant,
-    /// Since when it was last told that nothing comes.
-    deaf_since: Option<Instant>,
+    pub(super) next_beat: Instant,
+    /// While nothing comes, and the kernel's count of listeners is being raised.
+    pub(super) mending: Option<Mending>,
     /// The queue has run over since the last beat, which may have been dropped too.
-    overrun: bool,
+    pub(super) overrun: bool,
     /// The kernel's count of dropped datagrams, as it was told last.
     dropped: u32,
-    notices: VecDeque<Notice>,
+    pub(super) notices: VecDeque<Notice>,
     answers: Vec<Message>,
     buffer: Box<[u8; 4096]>,
 }
@@ -81,7 +74,7 @@ impl ProcConnector {
             requests: 0,
             unused_since: None,
             next_beat: Instant::now(),
-            deaf_since: None,
+            mending: None,
             overrun: false,
             dropped: 0,
             notices: VecDeque::new(),
@@ -91,35 +84,44 @@ impl ProcConnector {
     }
 
     /// Finds out, by doing it once, whether the kernel sends us events at all and whether it copes
-    /// with filters. Returns false if filters cannot be used.
-    pub fn check(&mut self) -> Result<bool, SourceError> {
-        self.subscribe(MEND)?;
+    /// with filters. What does not prevent us from serving comes back, a sentence each.
+    pub fn check(&mut self) -> Result<Vec<&'static str>, SourceError> {
+        self.subscribe()?;
+        let mut hears = self.mend_for(MEND_AT_START)?;
+        let filters = hears && self.copes_with_filters()?;
+        if hears && !filters {
+            self.filter(Sieve::give_up)?;
+            hears = self.mend_for(MEND_AT_START)?;
+        }
+        self.unsubscribe();
+        let filters = (!filters && hears)
+            .then_some("this kernel cannot filter process events for us: all of them will wake the daemon");
+        Ok([filters, (!hears).then_some(NOTHING_COMES)].into_iter().flatten().collect())
+    }
+
+    fn copes_with_filters(&mut self) -> Result<bool, SourceError> {
         // A name change that our filter drops must not silence the next one.
         self.filter(|_, socket| socket.attach_filter(&mut filter::everything(false)))?;
         let _ = thread_name::repeat();
         let own = self.own;
         self.filter(|sieve, socket| sieve.start(socket, own))?;
-        let filters = self.heard_of_ourselves(ANSWER)?;
-        if !filters {
-            self.filter(Sieve::give_up)?;
-            self.mend(MEND)?;
-        }
-        self.unsubscribe();
-        Ok(filters)
+        self.heard_of_ourselves(ANSWER)
     }
 
     /// Finds out, by doing it once, whether the kernel sends us events, and repairs nothing.
-    /// [`SourceError::Ignored`] may mean what [`SourceError::Deaf`] does: a count of listeners that is
-    /// far too low gets no answer either.
     pub fn try_out(&mut self) -> Result<(), SourceError> {
-        self.subscribe(Duration::ZERO)?;
+        self.subscribe()?;
+        let hears = self.mending.is_none();
         self.unsubscribe();
-        Ok(())
+        if hears { Ok(()) } else { Err(SourceError::Deaf) }
     }
 
-    /// Subscribes. If nothing comes, mends the count of listeners for so long.
-    fn subscribe(&mut self, mend: Duration) -> Result<(), SourceError> {
+    /// Subscribes. Whether anything comes, [`deaf_since`](ProcConnector::deaf_since) tells.
+    fn subscribe(&mut self) -> Result<(), SourceError> {
         self.own = Tid(gettid().as_raw());
+        if namespaces::has_own_pids() || namespaces::has_own_users() {
+            return Err(SourceError::Ignored);
+        }
         let socket = ConnectorSocket::open().map_err(|errno| match errno {
             Errno::EPROTONOSUPPORT | Errno::EAFNOSUPPORT => SourceError::NoConnector,
             errno => SourceError::Io { action: "open", errno },
@@ -139,90 +141,28 @@ impl ProcConnector {
                 errno => SourceError::Io { action: "bind", errno },
             })
         });
-        let result = result.and_then(|()| self.listen(mend));
+        let result = result.and_then(|()| self.listen());
         if result.is_err() {
             self.unsubscribe();
         }
         result
     }
 
-    /// Subscribes. The bare operation, which every kernel takes; with an event mask (6.6 and later) the
-    /// kernel would not answer, and our filter does more.
-    fn listen(&mut self, mend: Duration) -> Result<(), SourceError> {
-        let answer = self.request(LISTEN)?;
-        if let Some(errno) = answer.filter(|errno| *errno != 0) {
+    /// The bare operation, which every kernel takes; with an event mask (6.6 and later) the kernel would not
+    /// answer, and our filter does more.
+    fn listen(&mut self) -> Result<(), SourceError> {
+        let expected = self.send(LISTEN)?;
+        let refusal = self.await_answer(Duration::ZERO, |message| match *message {
+            Message::Ack { ack, error } if ack == expected => Some(error),
+            _ => None,
+        })?;
+        if let Some(errno) = refusal.filter(|errno| *errno != 0) {
             return Err(SourceError::Refused(Errno::from_raw(errno as i32)));
         }
-        if answer.is_some() && self.heard_of_ourselves(ANSWER)? {
-            return Ok(());
-        }
-        match self.mend(mend) {
-            // A namespace in which requests are ignored looks like a count that is far too low.
-            Err(SourceError::Deaf(_)) if answer.is_none() => Err(SourceError::Ignored),
-            result => result,
-        }
-    }
-
-    /// The kernel counts listeners, and anybody can make it miscount; then nobody is sent anything, not
-    /// even answers. Pushes the count up until we hear of ourselves, in growing steps, and back: a count
-    /// that is too high makes the kernel work for nobody.
-    fn mend(&mut self, limit: Duration) -> Result<(), SourceError> {
-        let deadline = Instant::now() + limit;
-        let mut step = 1;
-        while Instant::now() < deadline {
-            self.count(LISTEN, step)?;
-            if self.heard_of_ourselves(Duration::ZERO)? {
-                return self.unpush(step);
-            }
-            step = (step * 2).min(MOST_PUSHES);
-        }
-        Err(SourceError::Deaf(limit))
-    }
-
-    /// The last push of so many has brought the count above 0. Brings it down to 1.
-    fn unpush(&mut self, mut surplus: usize) -> Result<(), SourceError> {
-        while surplus > 1 {
-            let half = surplus / 2;
-            // A socket whose last operation is IGNORE hears nothing.
-            self.count(IGNORE, half + 1)?;
-            self.count(LISTEN, 1)?;
-            if self.heard_of_ourselves(Duration::ZERO)? {
-                surplus -= half;
-            } else {
-                self.count(LISTEN, half)?;
-                surplus = half;
-            }
+        if !self.hears_now()? {
+            self.mending = Some(Mending::begin(Instant::now()));
         }
         Ok(())
-    }
-
-    /// Has the kernel count this socket's operation so many times.
-    fn count(&mut self, operation: u32, times: usize) -> Result<(), SourceError> {
-        for _ in 0..times {
-            self.send(INVALID)?;
-            self.send(operation)?;
-        }
-        Ok(())
-    }
-
-    /// Finds out whether events come, and mends it if not.
-    fn beat(&mut self) {
-        let now = Instant::now();
-        self.overrun = false;
-        let mut heard = || self.heard_of_ourselves(Duration::ZERO).unwrap_or(false);
-        // A queue that has run over takes nothing until it is empty, which the first try makes it.
-        if heard() || heard() || self.overrun {
-            self.next_beat = now + BEAT;
-            self.deaf_since = None;
-            return;
-        }
-        let mended = self.mend(MEND_IN_SERVICE).is_ok();
-        self.next_beat = now + if mended { BEAT } else { BEAT_WHEN_DEAF };
-        // Once is enough while it lasts.
-        if mended || self.deaf_since.is_none_or(|since| now > since + BEAT) {
-            self.notices.push_back(Notice::Deaf { mended });
-            self.deaf_since = Some(now).filter(|_| !mended);
-        }
     }
 
     fn unsubscribe(&mut self) {
@@ -233,13 +173,14 @@ impl ProcConnector {
             self.socket = None;
         }
         self.unused_since = None;
+        self.mending = None;
         self.notices.clear();
         self.answers.clear();
     }
 
     /// Sends one request, and tells the `cn_msg.ack` that its answer will have. All listeners get all
     /// answers.
-    fn send(&mut self, operation: u32) -> Result<u32, SourceError> {
+    pub(super) fn send(&mut self, operation: u32) -> Result<u32, SourceError> {
         self.requests = self.requests.wrapping_add(1);
         let ack = (self.own.0 as u32) << 8 | self.requests & 0xff;
         let mut datagram = Vec::with_capacity(EVENT + size_of::<u32>());
@@ -260,17 +201,8 @@ impl ProcConnector {
         }
     }
 
-    /// Sends a request and waits for its answer: the errno in it, or `None` if the kernel gave none.
-    fn request(&mut self, operation: u32) -> Result<Option<u32>, SourceError> {
-        let expected = self.send(operation)?;
-        self.await_answer(ANSWER, |message| match *message {
-            Message::Ack { ack, error } if ack == expected => Some(error),
-            _ => None,
-        })
-    }
-
     /// Changes our own name to what it is, and tells whether that was reported.
-    fn heard_of_ourselves(&mut self, limit: Duration) -> Result<bool, SourceError> {
+    pub(super) fn heard_of_ourselves(&mut self, limit: Duration) -> Result<bool, SourceError> {
         let _ = thread_name::repeat();
         let own = self.own;
         let heard =
@@ -371,7 +303,12 @@ impl ProcConnector {
     /// Puts all `watch` calls into effect. On an error nothing more than before comes.
     pub fn commit(&mut self) -> Result<(), SourceError> {
         self.unused_since = None;
-        if self.socket.is_none() { self.subscribe(MEND) } else { self.filter(Sieve::widen) }
+        if self.socket.is_none() { self.subscribe() } else { self.filter(Sieve::widen) }
+    }
+
+    /// Since when it is known that nothing comes, if that is so.
+    pub fn deaf_since(&self) -> Option<Instant> {
+        self.mending.as_ref().map(Mending::since)
     }
 
     /// Does what can wait. Returns after how long, at the latest, it wants to be called again.
@@ -387,11 +324,15 @@ impl ProcConnector {
             }
             return Some(tidy.map_or(end - now, |tidy| tidy.min(end - now)));
         }
-        if now >= self.next_beat {
+        if self.mending.is_none() && now >= self.next_beat {
             self.beat();
-            if !self.notices.is_empty() {
-                return Some(Duration::ZERO);
-            }
+        }
+        let mending = self.mend(now);
+        if !self.notices.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        if mending.is_some() {
+            return mending;
         }
         let beat = self.next_beat.saturating_duration_since(now);
         Some(tidy.map_or(beat, |tidy| tidy.min(beat)))

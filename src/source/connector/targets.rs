@@ -17,7 +17,7 @@ use crate::ids::{Stamp, Tgid, Tid, Uid};
 use crate::observe::Observer;
 use crate::sys::clock::monotonic_ns;
 use crate::sys::pidfd::PidFd;
-use crate::sys::procfs::{self, Program};
+use crate::sys::procfs::{self, FileId};
 
 use super::exit_warning::ExitWarning;
 
@@ -50,7 +50,7 @@ pub struct Target {
     /// Of a living main thread, if there were descriptors left.
     pub(super) pidfd: Option<PidFd>,
     /// What a living main thread executes.
-    pub(super) program: Option<Program>,
+    pub(super) program: Option<FileId>,
     /// Its exit was heard of.
     pub(super) ended: bool,
     /// The exit of this one, or of the number's last owner.
