@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::fd::AsRawFd;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -143,6 +144,14 @@ fn parse_stat(text: &[u8]) -> Option<TaskStat> {
     })
 }
 
+/// A number in `/proc/self/fdinfo` of a descriptor, by the name with its colon.
+pub fn fdinfo(descriptor: &impl AsRawFd, name: &str) -> Option<u64> {
+    let mut buffer = [0; 4096];
+    let text = read(&format!("/proc/self/fdinfo/{}", descriptor.as_raw_fd()), &mut buffer).ok()?;
+    let text = str::from_utf8(text).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()
+}
+
 /// A mount as `/proc/self/mountinfo` lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
@@ -251,6 +260,13 @@ mod tests {
         for text in ["", "7 (a", "7 (a)", "7 (a) Z 1 2 3"] {
             assert_eq!(parse_stat(text.as_bytes()), None);
         }
+    }
+
+    #[test]
+    fn what_the_kernel_says_of_a_descriptor_is_read() {
+        let file = File::open("/proc/self/status").expect("/proc is mounted");
+        assert_eq!(fdinfo(&file, "pos:"), Some(0));
+        assert_eq!(fdinfo(&file, "recursion_misses:"), None);
     }
 
     #[test]

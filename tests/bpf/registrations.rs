@@ -169,7 +169,7 @@ fn one_wake_up_is_enough_for_an_exit() {
 
 #[test]
 fn a_ring_of_one_page_delivers_every_exit_once() {
-    let mut watcher = Watcher::with(Options { ring: 1, follow: false });
+    let mut watcher = Watcher::with(Options { ring: 1, ..Options::default() });
     // A page has room for 56 records.
     let mut children: Vec<_> = (0..150).map(|_| quiet_child()).collect();
     for child in &children {

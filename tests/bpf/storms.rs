@@ -106,7 +106,7 @@ fn a_followed_storm_has_as_many_births_and_deaths_as_it_made() {
 
 #[test]
 fn a_storm_through_a_ring_of_one_page_is_counted_to_the_last() {
-    let mut watcher = Watcher::with(Options { ring: 1, follow: true });
+    let mut watcher = Watcher::with(Options { ring: 1, follow: true, ..Options::default() });
     let mut storm = start("storm", &[&rounds(100)]);
     let (tally, births, execs) = follow(&mut watcher, &mut storm, Duration::from_millis(5));
     let lost_births = tally.lost(&[LostKind::Forks, LostKind::ThreadCreates]);

@@ -35,13 +35,8 @@ impl BpfSource {
         if self.loaded.members.is_none() {
             return Err(FollowError::NotLoaded);
         }
-        self.read_until(self.loaded.ring.written(), usize::MAX);
         let first = self.out.len();
-        self.set_scanning(true);
-        let result = self.find_members(process);
-        self.set_scanning(false);
-        self.read_until(self.loaded.ring.written(), usize::MAX);
-        self.drop_repeated(first);
+        let result = self.search(Some(process));
         let found = self
             .out
             .range(first..)
@@ -54,11 +49,31 @@ impl BpfSource {
         self.loaded.words.clear(tid, bit::FOLLOW | bit::KNOWN);
     }
 
-    fn find_members(&mut self, process: Tid) -> Result<(), FollowError> {
+    /// Looks for living members whose births were lost.
+    pub(super) fn search_again(&mut self) {
+        if self.loaded.members.is_some() {
+            // What cannot be found now may be seen at its next event.
+            let _ = self.search(None);
+        }
+    }
+
+    fn search(&mut self, process: Option<Tid>) -> Result<(), FollowError> {
+        let first = self.out.len();
+        self.set_scanning(true);
+        let result = self.find_members(process);
+        self.set_scanning(false);
+        self.read_until(self.loaded.ring.written(), usize::MAX);
+        self.drop_repeated(first);
+        result
+    }
+
+    fn find_members(&mut self, process: Option<Tid>) -> Result<(), FollowError> {
         loop {
             let before = self.members();
             // In each pass: a task that can be seen may not have had its birth, which takes it away.
-            if self.loaded.words.set(process, bit::FOLLOW) & bit::EXITING != 0 {
+            if let Some(process) = process
+                && self.loaded.words.set(process, bit::FOLLOW) & bit::EXITING != 0
+            {
                 self.unfollow(process);
                 return Ok(());
             }

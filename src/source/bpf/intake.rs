@@ -32,6 +32,11 @@ impl BpfSource {
             }
             kind::EXEC => {
                 self.end_wait(Tid(record.tid));
+                if record.has(flag::HAS_ARGUMENTS)
+                    && let Some(arguments) = &mut self.arguments
+                {
+                    arguments.read();
+                }
                 self.deliver(TaskEvent { former: Tid(record.other), ..own(Kind::ProcessExec, &record) });
             }
             kind::EXIT => self.handle_exit(&record),

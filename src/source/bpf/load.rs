@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -16,6 +16,7 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 use crate::sys::bpf::TaskIterator;
 use crate::sys::bpf_memory::{MappedWords, RingReader, ring_size};
 
+use super::Options;
 use super::refusal::Refusal;
 use super::words::Words;
 
@@ -43,7 +44,8 @@ pub(super) const ASLEEP: usize = LOST_KINDS;
 const HALF: usize = ASLEEP + 1;
 pub(super) const SCANNING: usize = HALF + 1;
 pub(super) const MEMBERS: usize = SCANNING + 1;
-const STATE: NonZeroUsize = NonZeroUsize::new(MEMBERS + 1).expect("more than 0");
+const ARGUMENTS: usize = MEMBERS + 1;
+const STATE: NonZeroUsize = NonZeroUsize::new(ARGUMENTS + 1).expect("more than 0");
 
 /// The programs at work, and what they share with us.
 #[derive(Debug)]
@@ -53,23 +55,27 @@ pub(super) struct Loaded {
     pub ring: RingReader,
     /// Looks at all tasks for members of followed trees; only if that was asked for.
     pub members: Option<TaskIterator>,
+    /// The ring of arguments; only if they were asked for.
+    pub arguments: Option<RingReader>,
+    /// The attached programs, for what the kernel counts of them.
+    pub programs: Vec<OwnedFd>,
     /// Holds programs and attachments.
     _object: Ebpf,
 }
 
 impl Loaded {
-    /// Loads and attaches all, with a ring of at least this many bytes.
-    pub fn new(ring: u32, follow: bool) -> Result<Loaded, Refusal> {
+    /// Loads and attaches all.
+    pub fn new(options: Options) -> Result<Loaded, Refusal> {
         // The verifier gives up when a signal comes (EAGAIN).
         let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK);
-        let loaded = Loaded::load(ring, follow);
+        let loaded = Loaded::load(options);
         if let Ok(mask) = mask {
             let _ = mask.thread_set_mask();
         }
         loaded
     }
 
-    fn load(ring: u32, follow: bool) -> Result<Loaded, Refusal> {
+    fn load(options: Options) -> Result<Loaded, Refusal> {
         let namespace = fs::metadata("/proc/self/ns/pid").map(|metadata| metadata.ino());
         if namespace.is_ok_and(|inode| inode != INITIAL_PID_NAMESPACE) {
             return Err(Refusal::PidNamespace);
@@ -77,29 +83,40 @@ impl Loaded {
         if !Path::new("/sys/kernel/btf/vmlinux").exists() {
             return Err(Refusal::NoBtf);
         }
-        let size = ring_size(ring).map_err(Refusal::io("ask for the size of a page"))?;
+        let size = |bytes| ring_size(bytes).map_err(Refusal::io("ask for the size of a page"));
+        let (size, arguments_size) = (size(options.ring)?, size(options.arguments)?);
         let btf = Btf::from_sys_fs().map_err(|error| Refusal::of_btf(&error))?;
         let mut object = EbpfLoader::new()
             .btf(Some(&btf))
             .map_max_entries("ring", size.get() as u32)
+            .map_max_entries("arguments", arguments_size.get() as u32)
             .verifier_log_level(VerifierLogLevel::DEBUG)
             .load(OBJECT)
             .map_err(|error| Refusal::of_object(&error))?;
         let words = Words::new(map(&object, "words")?).map_err(Refusal::io("map the words"))?;
         let state = MappedWords::new(map(&object, "state")?, STATE).map_err(Refusal::io("map the state"))?;
         let ring = RingReader::new(map(&object, "ring")?, size).map_err(Refusal::io("map the ring"))?;
-        if let Some(half) = state.get(HALF) {
-            half.store(size.get() as u32 / 2, Ordering::SeqCst);
+        let arguments = if options.arguments > 0 {
+            let ring = RingReader::new(map(&object, "arguments")?, arguments_size);
+            Some(ring.map_err(Refusal::io("map the ring of arguments"))?)
+        } else {
+            None
+        };
+        for (at, value) in [(HALF, size.get() as u32 / 2), (ARGUMENTS, arguments.is_some().into())] {
+            if let Some(word) = state.get(at) {
+                word.store(value, Ordering::SeqCst);
+            }
         }
-        let programs = if follow { FOLLOWING } else { PROGRAMS };
-        for (name, tracepoint) in programs {
+        let mut programs = Vec::new();
+        for (name, tracepoint) in if options.follow { FOLLOWING } else { PROGRAMS } {
             let refused = |error| Refusal::of_program(name, &error);
             let program: &mut BtfTracePoint = program(&mut object, name)?.try_into().map_err(refused)?;
             program.load(tracepoint, &btf).map_err(refused)?;
             program.attach().map_err(refused)?;
+            programs.push(keep(program.fd().map_err(refused)?.as_fd())?);
         }
-        let members = if follow { Some(iterator(&mut object, "members", &btf)?) } else { None };
-        Ok(Loaded { words, state, ring, members, _object: object })
+        let members = if options.follow { Some(iterator(&mut object, "members", &btf)?) } else { None };
+        Ok(Loaded { words, state, ring, members, arguments, programs, _object: object })
     }
 }
 
@@ -121,8 +138,12 @@ fn map(object: &Ebpf, name: &str) -> Result<OwnedFd, Refusal> {
         Some(Map::Array(map) | Map::RingBuf(map)) => map,
         _ => return Err(Refusal::Object(format!("no map {name}"))),
     };
-    map.fd().as_fd().try_clone_to_owned().map_err(|error| Refusal::Io {
-        action: "keep the maps of the BPF programs",
+    keep(map.fd().as_fd())
+}
+
+fn keep(descriptor: BorrowedFd<'_>) -> Result<OwnedFd, Refusal> {
+    descriptor.try_clone_to_owned().map_err(|error| Refusal::Io {
+        action: "keep a descriptor of the BPF programs",
         errno: Errno::from_raw(error.raw_os_error().unwrap_or(0)),
     })
 }

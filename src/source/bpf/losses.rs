@@ -6,10 +6,12 @@
 
 use std::fs;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use crate::event::Kind;
 use crate::ids::Tid;
 use crate::sys::bpf_memory::MappedWords;
+use crate::sys::procfs;
 
 use super::event::{Input, LostKind, TaskEvent};
 use super::intake::unrecorded;
@@ -27,6 +29,12 @@ const KINDS: [Option<LostKind>; LOST_KINDS] = [
     Some(LostKind::ThreadExits),
     None,
 ];
+/// In /proc/self/fdinfo of a program: how often it did not run, since it was running on the processor.
+const SKIPPED: &str = "recursion_misses:";
+
+/// To ask for that takes some microseconds.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
 const EXECS: usize = 2;
 const EXITS: usize = 3;
 const THREAD_EXITS: usize = 4;
@@ -37,6 +45,9 @@ pub(super) struct Losses {
     seen: [u32; LOST_KINDS],
     /// Lost and not found out; negative while a bit was found before its count.
     open: [i64; LOST_KINDS],
+    /// How often programs were skipped, and when that was last asked.
+    skipped: u64,
+    asked: Option<Instant>,
 }
 
 impl Losses {
@@ -91,8 +102,27 @@ impl BpfSource {
             let count = u64::try_from(*open).unwrap_or(0);
             *open = (*open).min(0);
             if let Some(kind) = kind.filter(|_| count > 0) {
+                self.to_search |= matches!(kind, LostKind::Forks | LostKind::ThreadCreates);
                 self.out.push_back(Out::Input(Input::Lost { kind, count }));
             }
+        }
+    }
+
+    /// If the kernel has skipped programs: what they would have told is not known.
+    pub(super) fn notice_skipped(&mut self) {
+        let now = Instant::now();
+        if self.losses.asked.is_some_and(|asked| now < asked + ASK_AGAIN) {
+            return;
+        }
+        self.losses.asked = Some(now);
+        let skipped = self.loaded.programs.iter().filter_map(|program| procfs::fdinfo(program, SKIPPED));
+        let skipped: u64 = skipped.sum();
+        let count = skipped.saturating_sub(self.losses.skipped);
+        self.losses.skipped = skipped;
+        if count > 0 {
+            self.counters.skipped += count;
+            self.to_search = true;
+            self.out.push_back(Out::Input(Input::Lost { kind: LostKind::Unknown, count }));
         }
     }
 

@@ -10,6 +10,7 @@
 //! birth; an exit when the process is dead ([`exits`]). Where the ring was full, the words know what was
 //! lost ([`losses`]).
 
+mod arguments;
 mod clean;
 mod event;
 mod exits;
@@ -30,11 +31,13 @@ use crate::abi::EventMask;
 use crate::ids::Tid;
 use crate::sys::bpf_memory::page_size;
 
+pub use arguments::ExecArguments;
 pub use clean::BpfEvents;
 pub use event::{Input, LostKind, Member, StartTime, TaskEvent, Usage};
 pub use follow::FollowError;
 pub use refusal::Refusal;
 
+use arguments::Arguments;
 use exits::Exits;
 use load::Loaded;
 use losses::Losses;
@@ -54,11 +57,13 @@ pub struct Options {
     pub ring: u32,
     /// That trees can be followed ([`BpfSource::follow`]), which takes Linux 5.17.
     pub follow: bool,
+    /// Bytes of the ring of arguments ([`BpfSource::take_arguments`]); 0: they are not wanted.
+    pub arguments: u32,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { ring: 4 << 20, follow: false }
+        Options { ring: 4 << 20, follow: false, arguments: 0 }
     }
 }
 
@@ -83,6 +88,8 @@ pub struct Counters {
     pub lost: u64,
     /// Events that were found out without their record.
     pub recovered: u64,
+    /// Times that the kernel did not run a program of ours.
+    pub skipped: u64,
 }
 
 #[derive(Debug)]
@@ -97,6 +104,9 @@ pub struct BpfSource {
     loaded: Loaded,
     exits: Exits,
     losses: Losses,
+    arguments: Option<Arguments>,
+    /// Births were lost, and living members of followed trees with them.
+    to_search: bool,
     /// The highest number that a task may have, and one more.
     highest: i32,
     page: u64,
@@ -114,12 +124,14 @@ impl BpfSource {
     /// calls take no capability for bpf(2), and make no such call. CAP_SYS_PTRACE for /proc.
     pub fn new(options: Options) -> Result<BpfSource, Refusal> {
         let page = page_size().map_err(Refusal::io("ask for the size of a page"))?;
-        let loaded = Loaded::new(options.ring, options.follow)?;
+        let mut loaded = Loaded::new(options)?;
         let exits = Exits::new(loaded.ring.as_fd()).map_err(Refusal::io("poll the BPF ring buffer"))?;
         Ok(BpfSource {
+            arguments: loaded.arguments.take().map(Arguments::new),
             loaded,
             exits,
             losses: Losses::default(),
+            to_search: false,
             highest: losses::numbers(),
             page: page.get() as u64,
             out: VecDeque::new(),
@@ -139,7 +151,8 @@ impl BpfSource {
     /// When to call [`next_input`](BpfSource::next_input) and [`idle`](BpfSource::idle) again, though the descriptor is
     /// not readable.
     pub fn deadline(&mut self) -> Option<Instant> {
-        if self.to_arm.is_empty() { self.exits.next_look() } else { Some(Instant::now()) }
+        let has_work = self.to_search || !self.to_arm.is_empty();
+        if has_work { Some(Instant::now()) } else { self.exits.next_look() }
     }
 
     /// The next input. `None`: there is none, and the next one makes the descriptor readable.
@@ -196,6 +209,9 @@ impl BpfSource {
     /// Work that can wait until requests are answered.
     pub fn idle(&mut self) {
         self.exits.tidy();
+        if std::mem::take(&mut self.to_search) {
+            self.search_again();
+        }
         for _ in 0..ARMED_AT_ONCE {
             let Some(tid) = self.to_arm.pop_front() else { break };
             let word = self.loaded.words.load(tid);
@@ -219,6 +235,7 @@ impl BpfSource {
         let reached = self.loaded.ring.read();
         self.report_the_dead();
         self.recover();
+        self.notice_skipped();
         while let Some((mark, _)) = self.marks.front().filter(|(_, place)| *place <= reached) {
             self.out.push_back(Out::Passed(*mark));
             self.marks.pop_front();

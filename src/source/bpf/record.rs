@@ -22,6 +22,8 @@ pub(super) mod flag {
     pub const IS_LAST: u32 = 0x8;
     /// The word of who did it asks for it.
     pub const IS_WANTED: u32 = 0x10;
+    /// EXEC: there are arguments of the same task and stamp in the other ring.
+    pub const HAS_ARGUMENTS: u32 = 0x20;
 }
 
 /// One record.

@@ -30,9 +30,6 @@ pub enum Refusal {
         "this kernel's BPF programs have no atomic operations that return a value: that takes Linux 5.12"
     )]
     NoAtomics,
-    /// There is no such tracepoint.
-    #[error("this kernel has no tracepoint {0}")]
-    NoTracepoint(&'static str),
     /// The kernel found fault with a program.
     #[error("the kernel does not accept the BPF program {program}: {reason}")]
     Rejected {

@@ -3,14 +3,15 @@
  * Births, execs and exits of tasks: for each it looks in the words whether
  * anybody wants to know, and writes a record.
  */
+#include "arguments.h"
 #include "follow.h"
 
 char licence[] SECTION("license") = "Dual MIT/GPL";
 
 /* Runs as the creator, before the new task can. */
-INLINE int birth(u64 *arguments, const u32 can_follow)
+INLINE int birth(u64 *context, const u32 can_follow)
 {
-	const struct task_struct *child = (void *)arguments[0], *creator = bpf_get_current_task_btf();
+	const struct task_struct *child = (void *)context[0], *creator = bpf_get_current_task_btf();
 	u32 *own = word_of(child->pid), *by = word_of(creator->pid), *process = word_of(creator->tgid);
 	u32 is_thread = child->pid != child->tgid, before, scanning, followed, wanted, concerned;
 	struct record *record;
@@ -45,32 +46,36 @@ INLINE int birth(u64 *arguments, const u32 can_follow)
 		__sync_fetch_and_or(own, LOST_BIRTH);
 	if (wanted || followed)
 		__sync_fetch_and_or(by, LOST_CHILDREN);
+	/* It is introduced at its next event. */
+	__sync_fetch_and_and(own, ~KNOWN);
 	lose(!wanted && !followed ? LOST_BIRTHS : is_thread ? LOST_THREAD_CREATES : LOST_FORKS);
 	return 0;
 }
 
 SECTION("tp_btf/task_newtask")
-int born(u64 *arguments)
+int born(u64 *context)
 {
-	return birth(arguments, 0);
+	return birth(context, 0);
 }
 
 SECTION("tp_btf/task_newtask")
-int born_following(u64 *arguments)
+int born_following(u64 *context)
 {
-	return birth(arguments, 1);
+	return birth(context, 1);
 }
 
 /* The task has its new program, and if it was not the main thread, the main thread's id. */
 SECTION("tp_btf/sched_process_exec")
-int exec(u64 *arguments)
+int exec(u64 *context)
 {
-	const struct task_struct *task = (void *)arguments[0];
-	s32 former = arguments[1];
-	u32 *own = word_of(task->pid), *left = word_of(former), now;
+	const struct task_struct *task = (void *)context[0];
+	s32 former = context[1];
+	u32 *own = word_of(task->pid), *left = word_of(former), now, has_arguments;
+	struct state *state = the_state();
+	u64 stamp = bpf_ktime_get_ns();
 	struct record *record;
 
-	if (!own || !left)
+	if (!own || !left || !state)
 		return 0;
 	if (former != task->pid) {
 		/* The main thread has ended, and has given its id away. Nobody has the other one now. */
@@ -83,11 +88,14 @@ int exec(u64 *arguments)
 		return 0;
 	if (now & FOLLOW)
 		introduce(task);
+	has_arguments = state->arguments && write_arguments(task, (void *)context[2], stamp);
 
 	record = reserve(EXEC, task, task);
 	if (record) {
+		record->stamp = stamp;
 		record->other = former;
-		record->flags = (now & FOLLOW ? IS_FOLLOWED : 0) | (now & PROCESS_EXEC ? IS_WANTED : 0);
+		record->flags = (now & FOLLOW ? IS_FOLLOWED : 0) | (now & PROCESS_EXEC ? IS_WANTED : 0) |
+				(has_arguments ? HAS_ARGUMENTS : 0);
 		record->word = now;
 		submit(record);
 		return 0;
@@ -101,9 +109,9 @@ int exec(u64 *arguments)
  * The task begins to exit: on recent kernels it still has its memory, on all
  * its files and locks.
  */
-INLINE int end(u64 *arguments, const u32 can_follow)
+INLINE int end(u64 *context, const u32 can_follow)
 {
-	const struct task_struct *task = (void *)arguments[0];
+	const struct task_struct *task = (void *)context[0];
 	const struct signal_struct *signal = task->signal;
 	u32 *own = word_of(task->pid), *process = word_of(task->tgid);
 	u32 is_thread = task->pid != task->tgid, is_last = signal->live.counter == 0;
@@ -156,15 +164,15 @@ INLINE int end(u64 *arguments, const u32 can_follow)
 }
 
 SECTION("tp_btf/sched_process_exit")
-int exiting(u64 *arguments)
+int exiting(u64 *context)
 {
-	return end(arguments, 0);
+	return end(context, 0);
 }
 
 SECTION("tp_btf/sched_process_exit")
-int exiting_following(u64 *arguments)
+int exiting_following(u64 *context)
 {
-	return end(arguments, 1);
+	return end(context, 1);
 }
 
 /* Looks at every task there is for members of followed trees, when the daemon asks. */

@@ -46,8 +46,8 @@ INLINE void introduce(const struct task_struct *task)
 		return;
 	record = reserve_empty(MEMBER);
 	if (!record) {
+		/* At its next event, then. */
 		__sync_fetch_and_or(own, FOLLOW);
-		lose(LOST_FORKS);
 		return;
 	}
 	if (__sync_fetch_and_or(own, FOLLOW | KNOWN) & KNOWN) {

@@ -45,6 +45,18 @@ struct sched_entity {
 	u64 sum_exec_runtime;
 } RELOCATED;
 
+struct mm_struct {
+	unsigned long arg_start;
+	unsigned long arg_end;
+} RELOCATED;
+
+struct linux_binprm {
+	const char *filename;
+} RELOCATED;
+
+/* include/linux/sched.h */
+#define TASK_COMM_LEN 16
+
 struct task_struct {
 	s32 pid;
 	s32 tgid;
@@ -57,6 +69,8 @@ struct task_struct {
 	struct list_head children;
 	struct list_head sibling;
 	struct list_head thread_node;
+	struct mm_struct *mm;
+	char comm[TASK_COMM_LEN];
 } RELOCATED;
 
 /* include/linux/bpf.h */
@@ -66,6 +80,7 @@ struct bpf_iter__task {
 
 /* include/uapi/linux/bpf.h */
 #define BPF_MAP_TYPE_ARRAY 2
+#define BPF_MAP_TYPE_PERCPU_ARRAY 6
 #define BPF_MAP_TYPE_RINGBUF 27
 #define BPF_F_MMAPABLE (1U << 10)
 #define BPF_RB_NO_WAKEUP 1
@@ -74,6 +89,10 @@ struct bpf_iter__task {
 
 static void *(*const bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
 static u64 (*const bpf_ktime_get_ns)(void) = (void *)5;
+static u64 (*const bpf_get_current_cgroup_id)(void) = (void *)80;
+static long (*const bpf_probe_read_user)(void *to, u32 size, const void *from) = (void *)112;
+static long (*const bpf_probe_read_kernel_str)(void *to, u32 size, const void *from) = (void *)115;
+static long (*const bpf_ringbuf_output)(void *ring, void *data, u64 size, u64 flags) = (void *)130;
 static long (*const bpf_probe_read_kernel)(void *to, u32 size, const void *from) = (void *)113;
 static void *(*const bpf_ringbuf_reserve)(void *ring, u64 size, u64 flags) = (void *)131;
 static void (*const bpf_ringbuf_submit)(void *data, u64 flags) = (void *)132;

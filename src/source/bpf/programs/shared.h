@@ -70,6 +70,8 @@ enum kind {
 #define IS_LAST 0x8
 /* The word of who did it asks for it. */
 #define IS_WANTED 0x10
+/* EXEC: there is a struct arguments of the same task and stamp in the other ring. */
+#define HAS_ARGUMENTS 0x20
 
 struct record {
 	/* CLOCK_MONOTONIC */
@@ -92,6 +94,27 @@ struct record {
 	u32 status;
 	/* The subject's word, as it was when the event happened. */
 	u32 word;
+};
+
+/* ---- A record of the ring of arguments ---- */
+
+/* PATH_MAX */
+#define MOST_FILE 4096
+#define MOST_ARGUMENTS 16384
+
+struct arguments {
+	u64 stamp;
+	/* The cgroup of the task, as name_to_handle_at(2) numbers it. */
+	u64 cgroup;
+	s32 tid;
+	/* Bytes of the text: first the name of the file, with its end, then the arguments. */
+	u32 file;
+	u32 kept;
+	/* Bytes that the arguments have. */
+	u32 whole;
+	/* The name of the parent's thread. */
+	char parent[TASK_COMM_LEN];
+	char text[MOST_FILE + MOST_ARGUMENTS];
 };
 
 /* ---- State besides words and ring ---- */
@@ -118,6 +141,8 @@ struct state {
 	u32 scanning;
 	/* How many records of kind MEMBER there were. */
 	u32 members;
+	/* The arguments of execs are wanted. */
+	u32 arguments;
 };
 
 #endif
