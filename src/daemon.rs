@@ -12,16 +12,18 @@ use crossbeam_channel::Receiver;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::geteuid;
 
-use crate::confine;
+use crate::confine::{self, ConfineError, Confinement};
 use crate::core::{Core, CoreError, Options};
 use crate::descriptors::{self, LEAST};
 use crate::driver::Driver;
-use crate::node::{self, Carrier, NodeGone, Ownership, Place, PlaceError, Served};
+use crate::keeper::{Keeper, KeeperError};
+use crate::node::{self, Carrier, NodeGone, Ownership, PlaceError, Served};
 use crate::observe::Observer;
 use crate::registry::{Limits, Registry};
 use crate::remedy;
 use crate::source::{self, RECEIVE_BUFFER};
-use crate::sys::procfs;
+use crate::sys::clock::monotonic_ns;
+use crate::sys::{malloc, procfs};
 
 /// What the daemon's owner may choose.
 #[derive(Clone, Debug)]
@@ -42,6 +44,8 @@ pub struct Config {
     pub event_buffer: usize,
     /// What the core may do beyond the original.
     pub options: Options,
+    /// Whether rights are given up that serving does not take.
+    pub confined: bool,
 }
 
 impl Default for Config {
@@ -56,6 +60,7 @@ impl Default for Config {
             most_open: 1 << 16,
             event_buffer: RECEIVE_BUFFER,
             options: Options::default(),
+            confined: true,
         }
     }
 }
@@ -81,6 +86,12 @@ pub enum StartError {
     /// The node's place.
     #[error(transparent)]
     Place(#[from] PlaceError),
+    /// Who takes the node away.
+    #[error(transparent)]
+    Keeper(#[from] KeeperError),
+    /// Rights that should be given up.
+    #[error(transparent)]
+    Confine(#[from] ConfineError),
     /// The events.
     #[error(transparent)]
     Source(#[from] source::OpenError),
@@ -107,12 +118,13 @@ pub enum EndError {
     Panic,
     /// The node could not be taken away.
     #[error(transparent)]
-    Place(#[from] PlaceError),
+    Keeper(#[from] KeeperError),
 }
 
 /// A daemon in service. Dropping it takes it down.
 pub struct Daemon {
-    place: Place,
+    keeper: Keeper,
+    confinement: Confinement,
     carrier: String,
     core: Option<JoinHandle<Result<(), CoreError>>>,
     stop: Arc<EventFd>,
@@ -131,11 +143,14 @@ impl Daemon {
         if !procfs::is_first_user_namespace()? {
             return Err(StartError::UserNamespace);
         }
+        malloc::share_arena();
         let descriptors = descriptors::raise_limit().map_err(io::Error::from)?;
         if descriptors < LEAST {
             return Err(StartError::Descriptors(descriptors));
         }
-        let (observer, log) = Observer::start()?;
+        // Read while all of /proc can be.
+        let _ = monotonic_ns();
+        let (observer, outputs) = Observer::new();
         let with_cause = config.options.abort_events;
         let (source, reason) = source::open(config.source, config.event_buffer, with_cause, &observer)?;
         if config.source != source::Choice::Connector {
@@ -151,15 +166,24 @@ impl Daemon {
         if let Some(warning) = warning {
             observer.say(warning);
         }
+        // Before the first thread.
+        let keeper = Keeper::start(place, &config.path)?;
+        let confinement = if config.confined {
+            Confinement::new()?
+        } else {
+            observer.say("all rights are kept (--unconfined)");
+            Confinement::none()
+        };
+        let log = outputs.start(&confinement)?;
         let mut core = Core::new(node, source, driver, registry, observer.clone(), config.options)?;
-        let core = confine::spawn("kmonitor-core", &confine::CORE, {
+        let core = confinement.spawn("kmonitor-core", &confine::CORE, {
             let (stop, ended) = (stop.clone(), ended.clone());
             move || {
                 let _ended = AtEnd(ended);
                 core.run(stop.as_fd())
             }
         })?;
-        Ok(Daemon { place, carrier, core: Some(core), stop, ended, observer, log })
+        Ok(Daemon { keeper, confinement, carrier, core: Some(core), stop, ended, observer, log })
     }
 
     /// Readable once the daemon has ended by itself, which [`Daemon::stop`] explains.
@@ -183,15 +207,11 @@ impl Daemon {
         self.observer.say_counters();
     }
 
-    /// Gives up what is not needed to serve and to stop. Programs that are started later inherit that,
-    /// so start those first.
-    pub fn confine(&self) {
-        if let Err(error) = confine::keep(&confine::MAIN) {
-            self.observer.say(format_args!("cannot drop capabilities: {error}"));
-        }
-        if let Err(error) = confine::limit_system_calls() {
-            self.observer.say(error);
-        }
+    /// Gives up what is not needed to serve and to stop, but for signals to this child. Programs that are
+    /// started later inherit that, so start those first.
+    pub fn confine(&self, child: Option<u32>) -> Result<(), ConfineError> {
+        self.confinement.give_up(&confine::MAIN)?;
+        self.confinement.limit_system_calls(child)
     }
 
     /// Takes the daemon down. The node goes first, also while clients have it open; then what they
@@ -202,7 +222,7 @@ impl Daemon {
 
     fn take_down(&mut self) -> Result<(), EndError> {
         let by_itself = self.ended.read().is_ok();
-        let withdrawn = self.place.withdraw();
+        let withdrawn = self.keeper.withdraw();
         let _ = self.stop.write(1);
         let ended = self.core.take().map_or(Ok(Ok(())), JoinHandle::join);
         // The log ends with its last observer, unless nobody reads our standard error any more.
@@ -214,7 +234,7 @@ impl Daemon {
             other => other?,
         }
         withdrawn?;
-        Ok(self.place.clear()?)
+        Ok(self.keeper.clear()?)
     }
 }
 

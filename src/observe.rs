@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
-use crate::confine;
+use crate::confine::{self, ConfineError, Confinement};
 
 /// Log lines that wait for a slow reader of our standard error; more are counted and dropped.
 const BACKLOG: usize = 256;
@@ -115,35 +115,46 @@ struct Line {
     _written: Option<Sender<()>>,
 }
 
-impl Observer {
+/// The lines that wait to be written.
+#[derive(Debug)]
+pub struct Outputs {
+    log: Receiver<Line>,
+    output: Receiver<Line>,
+}
+
+impl Outputs {
     /// Starts the threads that write lines until all observers are gone. Then the channel that is given
     /// back closes.
-    pub fn start() -> io::Result<(Observer, Receiver<()>)> {
-        let (log, log_lines) = bounded(BACKLOG);
-        let (output, output_lines) = bounded(BACKLOG);
+    pub fn start(self, confinement: &Confinement) -> Result<Receiver<()>, ConfineError> {
         let (at_work, ended) = bounded::<()>(0);
         let start = |name, lines, write: fn(&[u8]) -> io::Result<()>| {
             let at_work = at_work.clone();
-            confine::spawn(name, &confine::NOTHING, move || {
+            confinement.spawn(name, &confine::NOTHING, move || {
                 let _at_work = at_work;
                 write_lines(&lines, write);
             })
         };
-        start("kmonitor-log", log_lines, |line| io::stderr().write_all(line))?;
-        start("kmonitor-output", output_lines, |line| {
+        start("kmonitor-log", self.log, |line| io::stderr().write_all(line))?;
+        start("kmonitor-output", self.output, |line| {
             io::stdout().write_all(line).and_then(|()| io::stdout().flush())
         })?;
-        Ok((Observer::new(log, output), ended))
+        Ok(ended)
+    }
+}
+
+impl Observer {
+    /// An observer, and what it says, which nobody writes yet.
+    pub fn new() -> (Observer, Outputs) {
+        let (log, log_lines) = bounded(BACKLOG);
+        let (output, output_lines) = bounded(BACKLOG);
+        let last = Arc::new(Mutex::new((String::new(), Instant::now())));
+        let observer = Observer { log, output, last, counters: Arc::default() };
+        (observer, Outputs { log: log_lines, output: output_lines })
     }
 
     /// An observer whose lines nobody reads.
     pub fn silent() -> Observer {
-        Observer::new(bounded(0).0, bounded(0).0)
-    }
-
-    fn new(log: Sender<Line>, output: Sender<Line>) -> Observer {
-        let last = Arc::new(Mutex::new((String::new(), Instant::now())));
-        Observer { log, output, last, counters: Arc::default() }
+        Observer::new().0
     }
 
     /// Logs a line.

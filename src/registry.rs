@@ -13,6 +13,7 @@ use dashmap::mapref::entry::Entry;
 
 use crate::abi::EventMask;
 use crate::ids::{HandleId, MonitorId, Tid, Uid};
+use crate::memory;
 
 /// The credentials of a monitor at the time of its REGISTER, kept as for `F_SETOWN`: they must
 /// still be good enough to signal the monitor as it is when the event comes (rule R4).
@@ -81,6 +82,25 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// As many as usual, or as may take half of so many bytes.
+    pub fn within(memory: u64) -> Limits {
+        let usual = Limits::default();
+        let fitting = usize::try_from(memory / 2 / BYTES_EACH as u64).unwrap_or(usize::MAX);
+        Limits { total: usual.total.min(fitting), per_monitor: usual.per_monitor.min(fitting) }
+    }
+}
+
+/// What a registration takes at most, of a target and a monitor of its own: entries in all tables, and two
+/// pidfds in the kernel, which its memory cgroup counts.
+const BYTES_EACH: usize = 2048;
+
+/// What the tables may ask for, of each registration that they have, before one more is in them.
+const GROWTH: usize = 512;
+
+/// How many new registrations come between two looks whether there is memory for more.
+const LOOK_EVERY: usize = 256;
+
 /// The table would grow past its [`Limits`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
@@ -142,6 +162,12 @@ impl Registry {
         if !existed {
             let of_monitor = self.by_monitor.get(&key.monitor).map_or(0, |targets| targets.len());
             if self.len() >= self.limits.total || of_monitor >= self.limits.per_monitor {
+                return Err(Full);
+            }
+            // A table that is full doubles, and the old half goes afterwards.
+            if self.len().is_multiple_of(LOOK_EVERY)
+                && !memory::can_be_had((self.len() + LOOK_EVERY) * GROWTH)
+            {
                 return Err(Full);
             }
         }

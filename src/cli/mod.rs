@@ -6,6 +6,7 @@ mod exit;
 mod options;
 mod run;
 mod serve;
+mod service_manager;
 mod signals;
 mod wait;
 

@@ -28,7 +28,10 @@ pub fn run(config: &Config, program: &[OsString]) -> Result<Exit, Failure> {
     };
     let daemon = Daemon::start(config).map_err(|error| Failure::new(Exit::OwnError, error))?;
     let mut child = start(program, inheritance)?;
-    daemon.confine();
+    if let Err(error) = daemon.confine(Some(child.id())) {
+        let _ = child.kill().and_then(|()| child.wait());
+        return Err(Failure::new(Exit::OwnError, error));
+    }
     let status = wait(&mut child, &daemon, &signals).map_err(|error| Failure::new(Exit::OwnError, error))?;
     if let Err(error) = daemon.stop() {
         say(error);

@@ -2,28 +2,38 @@
 
 use kmonitor::core::Options;
 use kmonitor::daemon::{Config, Daemon, StartError};
+use kmonitor::memory;
 use kmonitor::node::{Ownership, PlaceError};
 use kmonitor::registry::Limits;
 use nix::sys::signal::Signal;
-use sd_notify::NotifyState;
 
 use super::Failure;
 use super::exit::Exit;
 use super::options::DeviceOptions;
+use super::service_manager::ServiceManager;
 use super::signals::{News, Signals};
 
 impl DeviceOptions {
     /// What the options ask of the daemon.
     pub fn config(self) -> Config {
+        let memory = memory::available();
+        let (limits, options) = (Limits::within(memory), Options::within(memory));
         Config {
             path: self.path,
             carrier: self.node,
             source: self.source,
             ownership: Ownership { mode: self.mode, uid: self.owner, gid: self.group },
-            limits: Limits { total: self.max_registrations, per_monitor: self.max_per_monitor },
+            limits: Limits {
+                total: self.max_registrations.unwrap_or(limits.total),
+                per_monitor: self.max_per_monitor.unwrap_or(limits.per_monitor),
+            },
             most_open: self.max_open,
             event_buffer: self.event_buffer,
-            options: Options { abort_events: self.abort_events, most_waiting: self.max_waiting },
+            options: Options {
+                abort_events: self.abort_events,
+                most_waiting: self.max_waiting.unwrap_or(options.most_waiting),
+            },
+            confined: !self.unconfined,
         }
     }
 }
@@ -31,15 +41,16 @@ impl DeviceOptions {
 pub fn serve(config: &Config) -> Result<Exit, Failure> {
     let signals = Signals::block(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1])
         .map_err(|errno| Failure::new(Exit::Error, errno))?;
+    let manager = ServiceManager::connect();
     let daemon = Daemon::start(config).map_err(|error| Failure::new(start_exit(&error), error))?;
-    daemon.confine();
+    daemon.confine(None).map_err(|error| Failure::new(Exit::Error, error))?;
     daemon.announce(&config.path);
-    let _ = sd_notify::notify(&[NotifyState::Ready]);
+    manager.tell("READY=1\n");
     let next = || signals.wait(Some(daemon.ended())).map_err(|errno| Failure::new(Exit::Error, errno));
     while let News::Signal(Signal::SIGUSR1) = next()? {
         daemon.say_counters();
     }
-    let _ = sd_notify::notify(&[NotifyState::Stopping]);
+    manager.tell("STOPPING=1\n");
     daemon.stop().map_err(|error| Failure::new(Exit::Error, error))?;
     Ok(Exit::Done)
 }
@@ -55,6 +66,10 @@ fn start_exit(error: &StartError) -> Exit {
             | PlaceError::MountForbidden(_)
             | PlaceError::Mount { .. },
         ) => Exit::Unavailable,
-        StartError::Place(_) | StartError::Descriptors(_) | StartError::Resources { .. } => Exit::Error,
+        StartError::Place(_)
+        | StartError::Keeper(_)
+        | StartError::Confine(_)
+        | StartError::Descriptors(_)
+        | StartError::Resources { .. } => Exit::Error,
     }
 }

@@ -77,6 +77,14 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// As usual; or fewer signals wait, of which all may take a sixteenth of so many bytes.
+    pub fn within(memory: u64) -> Options {
+        let fitting = usize::try_from(memory >> 14).unwrap_or(usize::MAX);
+        Options { most_waiting: MOST_WAITING.min(fitting), ..Options::default() }
+    }
+}
+
 /// The core: everything that happens happens here, on one thread.
 pub struct Core<N, S> {
     node: N,

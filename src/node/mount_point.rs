@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -115,6 +115,16 @@ impl MountPoint {
         Ok(ours.is_none_or(|ours| procfs::is_mounted_outside(&ours.device)))
     }
 
+    /// The descriptors of the file.
+    pub fn descriptors(&self) -> [RawFd; 2] {
+        [self.lock.as_raw_fd(), self.file.as_raw_fd()]
+    }
+
+    /// Lets go of the file and the mount, and leaves both.
+    pub fn leave(mut self) {
+        (self.mounted, self.remove) = (None, false);
+    }
+
     /// Takes the mount and the file away, also while clients have it open, and wherever they are by
     /// now: the directories above may have been renamed.
     pub fn clear(mut self) -> Result<(), PlaceError> {
@@ -189,8 +199,10 @@ fn clear_mount(path: &Path) -> Result<(), PlaceError> {
 fn open_within(path: &Path, limit: Duration) -> Option<io::Result<()>> {
     let (sender, receiver) = mpsc::channel();
     let path = path.to_owned();
-    thread::spawn(move || sender.send(File::open(path).map(drop)));
-    receiver.recv_timeout(limit).ok()
+    let thread = thread::spawn(move || sender.send(File::open(path).map(drop)));
+    let answer = receiver.recv_timeout(limit).ok()?;
+    let _ = thread.join();
+    Some(answer)
 }
 
 /// Detaches a dead mount.

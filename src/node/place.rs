@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
@@ -135,8 +136,10 @@ pub struct Served {
 }
 
 /// Where a node is.
+#[derive(Debug)]
 pub struct Place(Kind);
 
+#[derive(Debug)]
 enum Kind {
     Mount(Option<MountPoint>),
     Device(DeviceNode),
@@ -148,6 +151,21 @@ impl Place {
     pub fn withdraw(&mut self) -> Result<(), PlaceError> {
         let Kind::Mount(point) = &mut self.0 else { return Ok(()) };
         point.take().map_or(Ok(()), MountPoint::clear)
+    }
+
+    /// The descriptors by which it holds what it will take away.
+    pub fn descriptors(&self) -> Vec<RawFd> {
+        match &self.0 {
+            Kind::Mount(Some(point)) => point.descriptors().to_vec(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Lets go of the place without taking anything away: another process does.
+    pub fn leave(self) {
+        if let Kind::Mount(Some(point)) = self.0 {
+            point.leave();
+        }
     }
 
     /// Removes what is left when the node is no longer served.

@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::observe::Observer;
+use crate::remedy;
 use crate::sys::kernel::{Kernel, Version};
 
 use super::bpf::{self, BpfEvents, BpfSource, Refusal};
@@ -23,14 +24,18 @@ pub enum Choice {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The programs in the kernel.
-    #[error("{0}; with --source connector, events come from the proc connector instead")]
+    #[error("{0}; or use --source connector")]
     Bpf(#[from] Refusal),
     /// The proc connector.
     #[error(transparent)]
     Connector(#[from] SourceError),
     /// A resource of our own.
-    #[error("cannot open the source of events: {0}")]
-    Resources(#[from] io::Error),
+    #[error("cannot open the source of events: {error}: {}", remedy::of(error))]
+    Resources {
+        /// Why not.
+        #[from]
+        error: io::Error,
+    },
 }
 
 /// A source, and a sentence that says which one and why. `event_buffer` is the size of the proc connector's

@@ -179,7 +179,12 @@ pub fn is_mounted_outside(device: &str) -> bool {
 }
 
 fn read_mounts(path: &str) -> io::Result<Vec<Mount>> {
-    Ok(fs::read(path)?.split(|byte| *byte == b'\n').filter_map(parse_mount).collect())
+    Ok(parse_mounts(&fs::read(path)?))
+}
+
+/// The lines of a mountinfo.
+pub fn parse_mounts(text: &[u8]) -> Vec<Mount> {
+    text.split(|byte| *byte == b'\n').filter_map(parse_mount).collect()
 }
 
 /// True in the user namespace that the system has begun with, which maps all uids to themselves.

@@ -2,8 +2,10 @@
 
 use std::ffi::CString;
 use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use nix::errno::Errno;
 
@@ -31,16 +33,28 @@ impl FileStatus {
     }
 }
 
+/// Where paths in `/proc` start from, if not from the root.
+static PROC: OnceLock<OwnedFd> = OnceLock::new();
+
+/// From now on paths in `/proc` start from this descriptor of a procfs.
+pub fn start_from(proc: OwnedFd) {
+    // The first is as good as any other.
+    let _ = PROC.set(proc);
+}
+
 /// What the kernel knows of the file at the path (`AT_STATX_DONT_SYNC`). `flags` may hold
 /// `AT_SYMLINK_NOFOLLOW`. Of a file served by FUSE that nobody has opened yet it knows the type alone.
 pub fn cached(path: &Path, flags: libc::c_int) -> Result<FileStatus, Errno> {
+    let (directory, path) = match (PROC.get(), path.strip_prefix("/proc")) {
+        (Some(proc), Ok(below)) => (proc.as_raw_fd(), below),
+        _ => (libc::AT_FDCWD, path),
+    };
     let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
     let flags = flags & libc::AT_SYMLINK_NOFOLLOW | libc::AT_STATX_DONT_SYNC;
     let mut found = MaybeUninit::<libc::statx>::zeroed();
     // SAFETY: the path ends with a zero, and the kernel writes one struct statx.
-    let result = unsafe {
-        libc::statx(libc::AT_FDCWD, path.as_ptr(), flags, libc::STATX_BASIC_STATS, found.as_mut_ptr())
-    };
+    let result =
+        unsafe { libc::statx(directory, path.as_ptr(), flags, libc::STATX_BASIC_STATS, found.as_mut_ptr()) };
     Errno::result(result)?;
     // SAFETY: zeros are a valid struct statx, and so is what the kernel wrote.
     let found = unsafe { found.assume_init() };

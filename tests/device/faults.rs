@@ -6,7 +6,9 @@ use super::served::{KMONITOR, Place, Served};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::Signal;
+use std::fs;
 use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 fn cat() -> Program {
@@ -229,4 +231,78 @@ fn a_daemon_whose_complaints_nobody_reads_serves_and_stops() {
     daemon.signal(Signal::SIGTERM);
     assert!(daemon.end().success());
     place.assert_clean();
+}
+
+/// Registers so many tasks; how many the device has taken before ENOMEM, and who holds them.
+fn register_many(place: &Place, count: usize) -> (Program, usize) {
+    let mut many = Program::start(Command::new(build("many")).arg(place.path()).arg(count.to_string()));
+    let line = many.line_at_last();
+    let (taken, errno) = line.split_once(' ').expect("two numbers");
+    assert_eq!(errno, libc::ENOMEM.to_string(), "{line}");
+    (many, taken.parse().expect("a number"))
+}
+
+fn serves_on(place: &Place, daemon: Served, mut many: Program) {
+    many.hang_up();
+    assert!(many.end().success());
+    let mut target = cat();
+    let mut client = Client::of(place);
+    assert_eq!(client.register(target.id(), event::PROCESS_EXIT), Ok(0));
+    end(&mut target);
+    assert_eq!(client.take(1).len(), 1);
+    daemon.stop_complaining();
+}
+
+#[test]
+fn with_little_address_space_registering_fails_with_enomem_and_the_daemon_serves_on() {
+    let place = Place::new();
+    let script = "ulimit -v 262144; exec \"$0\" serve --path \"$1\" --max-registrations 4194304 \
+                  --max-per-monitor 4194304";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, KMONITOR]).arg(place.path());
+    let daemon = place.serve_by(command);
+    let (many, taken) = register_many(&place, 1 << 20);
+    assert!(taken > 10_000, "{taken} registrations");
+    serves_on(&place, daemon, many);
+}
+
+/// A memory cgroup of the test's own.
+struct Group(PathBuf);
+
+impl Group {
+    fn new(bytes: u64) -> Group {
+        let v1 = Path::new("/sys/fs/cgroup/memory");
+        let (root, file) = if v1.is_dir() {
+            (v1, "memory.limit_in_bytes")
+        } else {
+            (Path::new("/sys/fs/cgroup"), "memory.max")
+        };
+        let group = root.join(format!("kmonitor-test-{}", std::process::id()));
+        let made = fs::create_dir(&group).and_then(|()| fs::write(group.join(file), bytes.to_string()));
+        let group = Group(group);
+        made.unwrap_or_else(|error| panic!("a memory cgroup is needed, in {}: {error}", root.display()));
+        group
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn the_limits_fit_a_small_cgroup_and_the_daemon_serves_on() {
+    let place = Place::new();
+    let group = Group::new(64 << 20);
+    let script = "echo $$ >\"$2/cgroup.procs\" && exec \"$0\" serve --path \"$1\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, KMONITOR]).arg(place.path()).arg(&group.0);
+    let daemon = place.serve_by(command);
+    let (many, taken) = register_many(&place, 1 << 18);
+    assert!((10_000..1 << 17).contains(&taken), "{taken} registrations");
+    serves_on(&place, daemon, many);
+    until("the cgroup is empty", || {
+        fs::read_to_string(group.0.join("cgroup.procs")).is_ok_and(|all| all.is_empty())
+    });
 }

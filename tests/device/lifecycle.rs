@@ -104,6 +104,18 @@ fn sigterm_and_sigint_take_the_node_away_while_clients_hold_it() {
 }
 
 #[test]
+fn a_killed_daemon_leaves_nothing() {
+    let place = Place::new();
+    let mut daemon = place.serve(&[]);
+    let mut client = Client::of(&place);
+    daemon.program.signal(Signal::SIGKILL);
+    daemon.end();
+    until("the node is taken away", || fs::symlink_metadata(place.path()).is_err());
+    place.assert_clean();
+    assert_eq!(client.register(1, event::PROCESS_EXIT), Err(Errno::ENOTCONN));
+}
+
+#[test]
 fn a_killed_daemons_mount_is_dead_and_the_next_start_clears_it() {
     let place = Place::new();
     place.serve(&[]).kill();

@@ -4,8 +4,8 @@ use super::program::{Ended, Program, finish, is_in_state, until};
 use crate::guest::host::Scratch;
 use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MntFlags, umount2};
-use nix::sys::signal::Signal;
-use nix::unistd::geteuid;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, geteuid};
 use std::env;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -214,8 +214,16 @@ impl Served {
         value.unwrap_or_else(|| panic!("no {name} in {last}")).parse().expect("a number")
     }
 
-    /// Kills it by SIGKILL: it cannot clean up.
+    /// The process that takes the node away.
+    pub fn keeper(&self) -> Pid {
+        let pid = self.program.id();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("it lives");
+        Pid::from_raw(children.trim().parse().expect("it has one child"))
+    }
+
+    /// Kills it by SIGKILL, and first the process that would clean up.
     pub fn kill(mut self) {
+        kill(self.keeper(), Signal::SIGKILL).expect("it lives");
         self.program.signal(Signal::SIGKILL);
         self.end();
     }

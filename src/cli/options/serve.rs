@@ -4,10 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Args;
-use kmonitor::core::Options;
 use kmonitor::daemon::Config;
 use kmonitor::node::Carrier;
-use kmonitor::registry::Limits;
 use kmonitor::source::Choice;
 use nix::unistd::{Group, User};
 
@@ -87,27 +85,35 @@ pub struct DeviceOptions {
     pub abort_events: bool,
     /// Most registrations in all
     ///
-    /// More fail with ENOMEM.
-    #[arg(long, value_name = "N", default_value_t = Limits::default().total)]
-    pub max_registrations: usize,
+    /// More fail with ENOMEM. The default is 1048576, or less where that would take more than half of the
+    /// memory that there is for the daemon.
+    #[arg(long, value_name = "N")]
+    pub max_registrations: Option<usize>,
     /// Most registrations of a monitor
     ///
-    /// A monitor is a thread that registers. More fail with ENOMEM.
-    #[arg(long, value_name = "N", default_value_t = Limits::default().per_monitor)]
-    pub max_per_monitor: usize,
+    /// A monitor is a thread that registers. More fail with ENOMEM. The default is 262144, or less as above.
+    #[arg(long, value_name = "N")]
+    pub max_per_monitor: Option<usize>,
     /// Most open files on the device
     #[arg(long, value_name = "N", default_value_t = Config::default().most_open)]
     pub max_open: usize,
     /// Most signals held per monitor
     ///
-    /// Signals are held while the queue of the monitor itself is full. Later ones are lost.
-    #[arg(long, value_name = "N", default_value_t = Options::default().most_waiting)]
-    pub max_waiting: usize,
+    /// Signals are held while the queue of the monitor itself is full. Later ones are lost. The default is
+    /// 262144, or less where there is little memory.
+    #[arg(long, value_name = "N")]
+    pub max_waiting: Option<usize>,
     /// Size of the event queue
     ///
     /// The kernel queues events for the daemon, 832 bytes each. When the queue is full, events are lost.
     #[arg(long, value_name = "BYTES", default_value_t = Config::default().event_buffer, value_parser = buffer)]
     pub event_buffer: usize,
+    /// Keep all rights of root
+    ///
+    /// Without this option the daemon does not start where it cannot give up what serving does not take:
+    /// capabilities, the view of files, system calls.
+    #[arg(long)]
+    pub unconfined: bool,
 }
 
 fn carrier(text: &str) -> Result<Carrier, String> {
