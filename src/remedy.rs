@@ -40,3 +40,64 @@ pub fn remedy(errno: Errno) -> &'static str {
 pub fn of(error: &io::Error) -> &'static str {
     remedy(error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    /// How a remedy begins, unless it comes of this module.
+    const BEGINNINGS: [&str; 15] = [
+        "run ",
+        "use ",
+        "try ",
+        "boot ",
+        "load ",
+        "start ",
+        "stop ",
+        "end ",
+        "raise ",
+        "choose ",
+        "remove ",
+        "report ",
+        "continue ",
+        "take ",
+        "do it by hand",
+    ];
+
+    /// The sources of the crate.
+    fn sources(directory: &Path, found: &mut Vec<(String, String)>) {
+        for entry in fs::read_dir(directory).expect("the sources are there").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                sources(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).expect("it is text");
+                found.push((path.display().to_string(), text));
+            }
+        }
+    }
+
+    #[test]
+    fn every_error_says_what_to_do() {
+        let mut files = Vec::new();
+        sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
+        let (mut errors, mut silent) = (0, Vec::new());
+        for (file, text) in &files {
+            // What thiserror turns into a sentence ends with a line break after its bracket.
+            for message in text.split("#[error(").skip(1).filter_map(|rest| rest.split(")]\n").next()) {
+                errors += 1;
+                let passes_on = message == "transparent" || message == "\"{0}\"";
+                let parts = || message.split([':', '(', ',', ';', '"']).chain(message.split(": "));
+                let has_remedy = parts()
+                    .any(|part| BEGINNINGS.iter().any(|word| part.trim_start().starts_with(word)))
+                    || message.contains("remedy");
+                if !passes_on && !has_remedy {
+                    silent.push(format!("{file}: {message}"));
+                }
+            }
+        }
+        assert!(errors > 30, "only {errors} errors were found");
+        assert!(silent.is_empty(), "no remedy in\n{}", silent.join("\n"));
+    }
+}

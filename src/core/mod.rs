@@ -32,6 +32,7 @@ use crate::node::{Node, NodeGone, Request};
 use crate::notify::{MOST_WAITING, Outbox};
 use crate::observe::Observer;
 use crate::registry::{Key, Registry};
+use crate::remedy::remedy;
 use crate::source::{Source, SourceError};
 use crate::sys::priority::Priority;
 
@@ -58,7 +59,7 @@ pub enum CoreError {
     #[error(transparent)]
     Source(#[from] SourceError),
     /// poll(2) failed.
-    #[error("cannot wait for events: {0}")]
+    #[error("cannot wait for events: {0}: {}", remedy(*.0))]
     Poll(Errno),
 }
 

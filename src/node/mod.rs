@@ -34,6 +34,7 @@ use nix::errno::Errno;
 use crate::abi::COMMAND_SIZE;
 use crate::ids::{HandleId, Tid, Uid};
 use crate::sys::procfs::FileId;
+use crate::remedy::remedy;
 
 /// Identifies a request that somebody waits for.
 #[derive(Debug, PartialEq, Eq)]
@@ -161,9 +162,9 @@ impl<N: Node + ?Sized> Node for Box<N> {
 #[derive(Debug, thiserror::Error)]
 pub enum NodeGone {
     /// Somebody took the mount away (`umount`, or the connection was aborted).
-    #[error("the node was taken away from under us (umount, or an aborted connection)")]
+    #[error("the node was taken away from under us (umount, or an aborted connection): start kmonitor again")]
     Removed,
     /// The kernel's queue cannot be read.
-    #[error("cannot read requests from the kernel: {0}")]
+    #[error("cannot read requests from the kernel: {0}: {}", remedy(*.0))]
     Unreadable(Errno),
 }

@@ -25,6 +25,7 @@ use nix::errno::Errno;
 
 use crate::event::Input;
 use crate::ids::Tid;
+use crate::remedy::remedy;
 
 pub use choice::{Choice, OpenError, open};
 pub use connector::{Connector, Malformed, Message, Notice, ProcConnector, RECEIVE_BUFFER, decode};
@@ -182,7 +183,7 @@ pub enum SourceError {
     )]
     Deaf,
     /// Another system call failed.
-    #[error("cannot {action} the process event socket: {errno}")]
+    #[error("cannot {action} the process event socket: {errno}: {}", remedy(*errno))]
     Io {
         /// What we wanted.
         action: &'static str,
