@@ -114,7 +114,7 @@ pub enum EndError {
     #[error(transparent)]
     Core(#[from] CoreError),
     /// The core has a bug.
-    #[error("the core thread panicked: please report this")]
+    #[error("the core thread panicked: report this, please")]
     Panic,
     /// The node could not be taken away.
     #[error(transparent)]

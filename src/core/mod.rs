@@ -59,7 +59,7 @@ pub enum CoreError {
     #[error(transparent)]
     Source(#[from] SourceError),
     /// poll(2) failed.
-    #[error("cannot wait for events: {0}: {}", remedy(*.0))]
+    #[error("cannot wait for events: {}: {}", .0, remedy(*.0))]
     Poll(Errno),
 }
 

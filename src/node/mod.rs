@@ -165,6 +165,6 @@ pub enum NodeGone {
     #[error("the node was taken away from under us (umount, or an aborted connection): start kmonitor again")]
     Removed,
     /// The kernel's queue cannot be read.
-    #[error("cannot read requests from the kernel: {0}: {}", remedy(*.0))]
+    #[error("cannot read requests from the kernel: {}: {}", .0, remedy(*.0))]
     Unreadable(Errno),
 }

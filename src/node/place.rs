@@ -70,7 +70,9 @@ pub enum PlaceError {
     #[error("a character device can only be made directly in /dev, not at {0}: use --node fuse there")]
     OutsideDev(PathBuf),
     /// CUSE took our device and did not make it.
-    #[error("the kernel did not make the device for {0}: `dmesg` tells why (its name may be taken)")]
+    #[error(
+        "the kernel did not make the device for {0}: look at `dmesg` for the reason (its name may be taken)"
+    )]
     NoDevice(PathBuf),
     /// We may not mount.
     #[error(

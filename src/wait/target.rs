@@ -12,6 +12,7 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{SysconfVar, getpid, sysconf};
 
 use super::process::Process;
+use crate::remedy::remedy;
 use crate::sys::pidfd::PidFd;
 
 /// A process as the command line names it.
@@ -35,10 +36,10 @@ pub struct Target {
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
     /// Its pid is ours.
-    #[error("{0} is this kmonitor itself, which would wait for ever")]
+    #[error("{0} is this kmonitor itself, which would wait for ever: choose another process")]
     Ourselves(i32),
     /// Its id is no process's.
-    #[error("{tid} is the id of a thread: name its process{}", .process.map(|pid| format!(", {pid}")).unwrap_or_default())]
+    #[error("{tid} is the id of a thread: use its process{}", .process.map(|pid| format!(", {pid}")).unwrap_or_default())]
     Thread {
         /// The thread.
         tid: i32,
@@ -47,7 +48,7 @@ pub enum TargetError {
     },
     /// PID:INODE on a kernel whose pidfds have no inode numbers of their own.
     #[error(
-        "this kernel does not tell processes apart by inode (Linux 6.9 and later do): name {0} without :INODE"
+        "this kernel does not tell processes apart by inode (Linux 6.9 and later do): use {0} without :INODE"
     )]
     NoInodes(i32),
     /// No more descriptors.
@@ -57,10 +58,10 @@ pub enum TargetError {
     )]
     Descriptors(u64),
     /// The kernel has no pidfds.
-    #[error("this kernel has no pidfd_open(2): Linux 5.3 or later is needed")]
+    #[error("this kernel has no pidfd_open(2): boot Linux 5.3 or later")]
     NoPidfds,
     /// Another error of pidfd_open(2).
-    #[error("cannot open a pidfd of {pid}: {errno} (a container's seccomp profile may forbid it)")]
+    #[error("cannot open a pidfd of {pid}: {errno} (a container's seccomp profile may forbid it): {}", remedy(*errno))]
     Open {
         /// The process.
         pid: i32,
@@ -68,10 +69,12 @@ pub enum TargetError {
         errno: Errno,
     },
     /// A selection, without /proc.
-    #[error("cannot look for processes ({0}): /proc is not mounted, or is that of another pid namespace")]
+    #[error(
+        "cannot look for processes ({0}): /proc is not mounted, or is that of another pid namespace: run `mount -t proc proc /proc`"
+    )]
     NoProc(io::Error),
     /// A pidfile cannot be read.
-    #[error("cannot read the pidfile {path}: {error}")]
+    #[error("cannot read the pidfile {path}: {error}: choose the file that the program writes")]
     Pidfile {
         /// The file.
         path: PathBuf,
@@ -79,7 +82,7 @@ pub enum TargetError {
         error: io::Error,
     },
     /// A pidfile is something else.
-    #[error("{path} is not a pidfile: {what}")]
+    #[error("{path} is not a pidfile: {what}: choose the file that the program writes")]
     NoPidfile {
         /// The file.
         path: PathBuf,
@@ -89,7 +92,7 @@ pub enum TargetError {
     /// A pidfile's process began after the file was written.
     #[error(
         "the pidfile {path} is stale: {pid} started after the file was written, so the number was given to another \
-         process (unless the clock was set since: then name {pid} itself)"
+         process (unless the clock was set since): remove the file, or use {pid} itself"
     )]
     Stale {
         /// The file.

@@ -112,7 +112,7 @@ pub struct DeviceOptions {
     ///
     /// Without this option the daemon does not start where it cannot give up what serving does not take:
     /// capabilities, the view of files, system calls.
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub unconfined: bool,
 }
 

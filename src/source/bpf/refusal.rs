@@ -7,31 +7,37 @@ use aya::programs::ProgramError;
 use aya::{BtfError, EbpfError};
 use nix::errno::Errno;
 
+use crate::remedy::remedy;
+
 /// Why there is no source in the kernel.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// The kernel does not describe its structures.
     #[error(
         "this kernel has no BTF (/sys/kernel/btf/vmlinux), by which BPF programs find their way in it: \
-         it was built without CONFIG_DEBUG_INFO_BTF"
+         boot one with CONFIG_DEBUG_INFO_BTF=y"
     )]
     NoBtf,
     /// Ids that the programs see are not those that processes here have.
-    #[error("in a pid namespace other than the host's, BPF programs see other pids than processes do")]
+    #[error(
+        "in a pid namespace other than the host's, BPF programs see other pids than processes do: run it on the host"
+    )]
     PidNamespace,
     /// EPERM of bpf(2).
-    #[error("the kernel lets us load no BPF programs: it takes CAP_BPF and CAP_PERFMON, or root")]
+    #[error("the kernel lets us load no BPF programs: run it as root, or with CAP_BPF and CAP_PERFMON")]
     NotPermitted,
     /// EPERM of bpf(2) in spite of all capabilities.
-    #[error("the kernel is locked down (/sys/kernel/security/lockdown), and lets nobody load BPF programs")]
+    #[error(
+        "the kernel is locked down (/sys/kernel/security/lockdown), and lets nobody load BPF programs: boot without lockdown"
+    )]
     LockedDown,
     /// Programs cannot change a word and learn what it was.
     #[error(
-        "this kernel's BPF programs have no atomic operations that return a value: that takes Linux 5.12"
+        "this kernel's BPF programs have no atomic operations that return a value: boot Linux 5.12 or later"
     )]
     NoAtomics,
     /// The kernel found fault with a program.
-    #[error("the kernel does not accept the BPF program {program}: {reason}")]
+    #[error("the kernel does not accept the BPF program {program}: {reason}: report this, please")]
     Rejected {
         /// Its name.
         program: &'static str,
@@ -39,10 +45,10 @@ pub enum Refusal {
         reason: String,
     },
     /// The object file cannot be used here.
-    #[error("cannot load the BPF programs: {0}")]
+    #[error("cannot load the BPF programs: {0}: report this, please")]
     Object(String),
     /// Another system call failed.
-    #[error("cannot {action}: {errno}")]
+    #[error("cannot {action}: {errno}: {}", remedy(*errno))]
     Io {
         /// What we wanted.
         action: &'static str,
