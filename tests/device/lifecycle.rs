@@ -10,7 +10,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Gid, Pid, Uid, chown};
 use std::fs::{self, File, Permissions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -110,7 +110,10 @@ fn a_killed_daemon_leaves_nothing() {
     let mut client = Client::of(&place);
     daemon.program.signal(Signal::SIGKILL);
     daemon.end();
-    until("the node is taken away", || fs::symlink_metadata(place.path()).is_err());
+    // Of a dead mount the kernel says ENOTCONN.
+    let is_gone =
+        || fs::symlink_metadata(place.path()).is_err_and(|error| error.kind() == ErrorKind::NotFound);
+    until("the node is taken away", is_gone);
     place.assert_clean();
     assert_eq!(client.register(1, event::PROCESS_EXIT), Err(Errno::ENOTCONN));
 }
