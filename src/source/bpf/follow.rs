@@ -18,10 +18,10 @@ use super::{BpfSource, Out, load};
 #[derive(Debug, thiserror::Error)]
 pub enum FollowError {
     /// The source was made without [`Options::follow`](super::Options::follow).
-    #[error("the BPF programs were loaded without those that follow")]
+    #[error("the BPF programs were loaded without those that follow: report this, please")]
     NotLoaded,
     /// Nobody has the number, or its owner is exiting.
-    #[error("there is no process {0}")]
+    #[error("there is no process {0}: choose one that is there")]
     NoProcess(Tid),
     /// The iterator failed.
     #[error("cannot look for the tasks of a tree by BPF_ITER_CREATE: {0}")]
