@@ -33,8 +33,8 @@ use nix::errno::Errno;
 
 use crate::abi::COMMAND_SIZE;
 use crate::ids::{HandleId, Tid, Uid};
-use crate::sys::procfs::FileId;
 use crate::remedy::remedy;
+use crate::sys::procfs::FileId;
 
 /// Identifies a request that somebody waits for.
 #[derive(Debug, PartialEq, Eq)]

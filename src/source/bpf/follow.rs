@@ -9,6 +9,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 
 use crate::ids::Tid;
+use crate::remedy;
 
 use super::event::{Input, StartTime};
 use super::words::bit;
@@ -24,7 +25,7 @@ pub enum FollowError {
     #[error("there is no process {0}: choose one that is there")]
     NoProcess(Tid),
     /// The iterator failed.
-    #[error("cannot look for the tasks of a tree by BPF_ITER_CREATE: {0}")]
+    #[error("cannot look for the tasks of a tree by BPF_ITER_CREATE: {}: {}", .0, remedy::of(.0))]
     Iterator(io::Error),
 }
 
