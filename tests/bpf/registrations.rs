@@ -2,6 +2,7 @@
 
 use super::harness::{ALL, Death, EXIT, Watcher, events, free_number, id, quiet_child, start};
 use crate::device::program::Program;
+use kmonitor::abi::EventMask;
 use kmonitor::event::Kind;
 use kmonitor::ids::{Tgid, Tid};
 use kmonitor::source::bpf::Options;
@@ -23,7 +24,10 @@ fn each_birth_is_its_creators() {
     };
     let thread = next(&mut watcher, &mut program);
     watcher.watch(thread, ALL);
+    // What the thread makes is not its process's doing.
+    watcher.source.unwatch(process, EventMask::PROCESS_FORK);
     let child = next(&mut watcher, &mut program);
+    watcher.source.watch(process, EventMask::PROCESS_FORK);
     let sibling = next(&mut watcher, &mut program);
     let brother = next(&mut watcher, &mut program);
     program.hang_up();

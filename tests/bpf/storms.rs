@@ -1,6 +1,6 @@
 //! Everything that followed tasks do, and nothing else.
 
-use super::harness::{LIMIT, Watcher, free_number, id, start};
+use super::harness::{LIMIT, Watcher, free_number, id, quiet_child, start};
 use crate::device::program::Program;
 use kmonitor::event::Kind;
 use kmonitor::ids::Tid;
@@ -181,4 +181,22 @@ fn a_process_that_is_not_there_cannot_be_followed() {
     let own = Tid(std::process::id() as i32);
     let error = plain.source.follow(own).expect_err("it was not asked for");
     assert!(matches!(error, FollowError::NotLoaded), "{error}");
+}
+
+#[test]
+fn the_next_owner_of_a_followed_number_is_not_followed() {
+    let mut watcher = Watcher::following();
+    let mut member = quiet_child();
+    let number = Tid(member.id() as i32);
+    watcher.source.follow(number).expect("it lives");
+    member.kill().and_then(|()| member.wait()).expect("it is ours");
+    watcher.drain_to_mark();
+    watcher.inputs.clear();
+    let mut stranger = start("reuse", &[&number.to_string()]);
+    for _ in 0..2 {
+        stranger.say("");
+        assert_eq!(stranger.line(), "done");
+    }
+    watcher.drain_to_mark();
+    assert_eq!(watcher.inputs, []);
 }
