@@ -16,8 +16,8 @@ pub fn cache() -> Result<PathBuf, GuestError> {
     Ok(cache)
 }
 
-/// Cargo marks its target directory with a file; the running test lies somewhere below it.
-fn target_directory() -> Result<PathBuf, GuestError> {
+/// Cargo's target directory, which Cargo marks with a file; the running test lies somewhere below it.
+pub fn target_directory() -> Result<PathBuf, GuestError> {
     let test = env::current_exe().map_err(GuestError::host("find the running test"))?;
     let marked = test.ancestors().find(|directory| directory.join("CACHEDIR.TAG").exists());
     Ok(match marked {

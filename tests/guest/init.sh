@@ -1,7 +1,6 @@
 #!/bin/busybox sh
-# Process 1 of the guest. It prepares a small system, runs the steps in /guest/steps, and tells the host.
-# /dev/ttyS0 is the console; /dev/ttyS1 carries the steps' output and, after a random word that no program
-# knows, our own lines: "ready", "end STATUS BEGIN END", "late BEGIN END", "failed SENTENCE".
+# Process 1 of the guest. It prepares a small system and runs the steps there, or hands the machine to the process 1 of
+# a Debian on a disk, which runs them as a service.
 
 /bin/busybox mkdir -p /bin /dev /etc /mnt /proc /root /run /sys /tmp /var
 /bin/busybox --install -s /bin 2>/dev/null
@@ -15,19 +14,10 @@ for dir in /dev/shm /run /tmp; do mount -t tmpfs -o mode=1777 tmp $dir; done
 ifconfig lo up
 ulimit -i 8192
 ulimit -Hn 65536
-
-# Every step writes straight into this pipe, so that output and our lines keep their order. We hold both ends:
-# no writer ever sees it closed.
 stty -F /dev/ttyS1 raw -echo
-mkfifo /run/.report
-exec 3<>/run/.report
-cat <&3 >/dev/ttyS1 3<&- &
-read -r word </guest/word
-rm /guest/word
-report() { echo "$word $*" >&3; }
 
 fail() {
-    report "failed $*"
+    echo "$(cat /guest/word) failed $*" >/dev/ttyS1
     while :; do sleep 3600; done
 }
 
@@ -36,40 +26,17 @@ while read -r module; do
 done </guest/modules
 [ -d /sys/fs/fuse/connections ] && mount -t fusectl fusectl /sys/fs/fuse/connections
 
-# Ends everything in the session of a step, also what moved to another process group.
-end_session() {
-    kill -KILL "-$1" 2>/dev/null
-    for stat in /proc/[0-9]*/stat; do
-        read -r line <"$stat" || continue
-        pid=${line%% *}
-        set -- "$1" ${line##*) }
-        [ "$5" = "$1" ] && kill -KILL "$pid"
-    done 2>/dev/null
-}
-
-report ready
-while read -r number limit; do
-    read -r begin _ </proc/uptime
-    setsid sh "/guest/step/$number" </dev/null >&3 2>&1 3<&- &
-    step=$!
-    (
-        sleep "$limit"
-        : >"/run/.late.$number"
-        end_session $step
-    ) 3<&- &
-    watch=$!
-    wait $step
-    status=$?
-    read -r end _ </proc/uptime
-    if [ -e "/run/.late.$number" ]; then
-        wait $watch
-        report "late $begin $end"
-    else
-        # Stopped first, so that it cannot start another child between the two signals.
-        kill -STOP $watch
-        read -r children </proc/$watch/task/$watch/children
-        kill -KILL $watch $children
-        report "end $status $begin $end"
-    fi
-done </guest/steps
-while :; do sleep 3600; done
+if [ -e /guest/guest.service ]; then
+    mkdir /disk
+    mount -t ext4 /dev/vda /disk 2>/run/.mount || fail "the disk cannot be mounted: $(cat /run/.mount)"
+    [ ! -e /guest/files ] || cp -a /guest/files/. /disk
+    # The new process 1 keeps a /run that is there already.
+    mount -t tmpfs -o mode=755 run /disk/run
+    cp -a /guest /disk/run
+    mkdir -p /disk/run/systemd/system/multi-user.target.wants
+    mv /disk/run/guest/guest.service /disk/run/systemd/system
+    ln -s ../guest.service /disk/run/systemd/system/multi-user.target.wants
+    mount --move /dev /disk/dev
+    exec switch_root /disk /sbin/init
+fi
+exec sh /guest/steps.sh

@@ -106,8 +106,8 @@ impl Kernel {
         format!("linux-image-{}", self.version)
     }
 
-    /// Packages of Debian 13 and later put them below /usr.
-    fn modules(&self) -> PathBuf {
+    /// The directory of its modules. Packages of Debian 13 and later put them below /usr.
+    pub fn modules(&self) -> PathBuf {
         let places =
             ["lib/modules", "usr/lib/modules"].map(|place| self.root.join(place).join(&self.version));
         places.iter().find(|place| place.exists()).unwrap_or(&places[0]).clone()

@@ -29,8 +29,14 @@ pub enum Heard {
 }
 
 impl Machine {
-    /// Boots a kernel with a first file system of its own; the console goes to a file.
-    pub fn boot(kernel: &Path, image: &Path, scratch: &Scratch) -> Result<Self, GuestError> {
+    /// Boots a kernel with a first file system of its own; the console goes to a file. What the machine writes to the
+    /// disk is forgotten.
+    pub fn boot(
+        kernel: &Path,
+        image: &Path,
+        disk: Option<&Path>,
+        scratch: &Scratch,
+    ) -> Result<Self, GuestError> {
         let emulator = "qemu-system-x86_64";
         host::run(Command::new(emulator).arg("--version"), "qemu-system-x86")?;
         let log = scratch.path("emulator");
@@ -50,9 +56,14 @@ impl Machine {
             .arg("-initrd")
             .arg(image)
             .args(["-append", "console=ttyS0 quiet panic=-1 oops=panic nokaslr"])
+            .env("TMPDIR", scratch.path(""))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log);
+        if let Some(disk) = disk {
+            let disk = format!("file={},if=virtio,format=raw,snapshot=on", disk.display());
+            command.args(["-drive", &disk]);
+        }
         let mut emulator = host::start(&mut command, "util-linux", Command::spawn)?;
         let mut pipe = emulator.stdout.take().expect("its output is piped");
         let (sender, output) = mpsc::channel();

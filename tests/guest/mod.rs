@@ -16,7 +16,10 @@
 //!
 //! No network and no disk; /tmp, /run and /dev/shm are memory. RLIMIT_SIGPENDING is 8192, the users are root and
 //! nobody (65534), signals and file modes are at their defaults.
+//!
+//! [`Guest::debian`] is a machine with the same steps and a Debian in the place of the busybox, booted by its systemd.
 
+pub mod debian;
 mod error;
 pub mod host;
 mod image;
@@ -38,6 +41,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 const INIT: &str = include_str!("init.sh");
+const STEPS: &str = include_str!("steps.sh");
+const SERVICE: &str = include_str!("guest.service");
 const BUSYBOX: &str = "/bin/busybox";
 const PASSWD: &str = "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n";
 const GROUP: &str = "root:x:0:\nnogroup:x:65534:\n";
@@ -53,6 +58,7 @@ const BOOT_LIMIT: Duration = Duration::from_secs(600);
 #[derive(Debug)]
 pub struct Guest {
     kernel: Kernel,
+    disk: Option<PathBuf>,
     files: BTreeMap<String, Content>,
     modules: Vec<LoadableModule>,
     steps: Vec<Step>,
@@ -114,20 +120,23 @@ pub enum Ending {
 impl Guest {
     /// A guest with Debian's stock kernel; see [`Kernel::stock`] for which one.
     pub fn new() -> Result<Self, GuestError> {
-        let guest = Guest {
-            kernel: Kernel::stock()?,
-            files: BTreeMap::new(),
-            modules: Vec::new(),
-            steps: Vec::new(),
-        };
+        let guest = Guest::bare(Kernel::stock()?)?;
+        Ok(guest.text("/etc/passwd", 0o644, PASSWD).text("/etc/group", 0o644, GROUP))
+    }
+
+    /// A guest that boots a Debian of this suite from a disk, see [`debian`]. What it writes there is gone with it.
+    pub fn debian(suite: &str, packages: &[&str]) -> Result<Self, GuestError> {
+        let kernel = Kernel::stock()?;
+        let disk = debian::disk(suite, packages, &kernel)?;
+        let guest = debian::MODULES.iter().fold(Guest::bare(kernel)?, |guest, module| guest.module(module));
+        Ok(Guest { disk: Some(disk), ..guest })
+    }
+
+    fn bare(kernel: Kernel) -> Result<Self, GuestError> {
         if !Path::new(BUSYBOX).exists() {
             return Err(GuestError::missing(BUSYBOX, "busybox-static"));
         }
-        Ok(guest.file("/bin/busybox", BUSYBOX).text("/etc/passwd", 0o644, PASSWD).text(
-            "/etc/group",
-            0o644,
-            GROUP,
-        ))
+        Ok(Guest { kernel, disk: None, files: BTreeMap::new(), modules: Vec::new(), steps: Vec::new() })
     }
 
     /// The kernel that it will boot.
@@ -192,7 +201,7 @@ impl Guest {
 
         let _turn = host::turn(&cache)?;
         let start = Instant::now();
-        let machine = Machine::boot(&self.kernel.image(), &image, &scratch)?;
+        let machine = Machine::boot(&self.kernel.image(), &image, self.disk.as_deref(), &scratch)?;
         let mut watch = Watch {
             steps: &self.steps,
             report: machine::Report::new(&word),
@@ -243,16 +252,23 @@ impl Guest {
         image.contents("/guest/modules", 0o644, load.as_bytes());
         image.contents("/guest/steps", 0o644, steps.as_bytes());
         image.contents("/guest/word", 0o600, word.as_bytes());
+        image.contents("/guest/steps.sh", 0o644, STEPS.as_bytes());
         image.contents("/init", 0o755, INIT.as_bytes());
+        copy(&mut image, "/bin/busybox", Path::new(BUSYBOX))?;
+        let root = if self.disk.is_some() { "/guest/files" } else { "" };
+        if self.disk.is_some() {
+            image.contents("/guest/guest.service", 0o644, SERVICE.as_bytes());
+        }
         for (path, content) in &self.files {
+            let inside = format!("{root}{path}");
             match content {
-                Content::Copy(from) => copy(&mut image, path, from)?,
-                Content::Text(mode, text) => image.contents(path, *mode, text.as_bytes()),
+                Content::Copy(from) => copy(&mut image, &inside, from)?,
+                Content::Text(mode, text) => image.contents(&inside, *mode, text.as_bytes()),
                 Content::Program(from) => {
-                    copy(&mut image, path, from)?;
+                    copy(&mut image, &inside, from)?;
                     for library in libraries(from)? {
                         if !self.files.contains_key(&library) {
-                            copy(&mut image, &library, Path::new(&library))?;
+                            copy(&mut image, &format!("{root}{library}"), Path::new(&library))?;
                         }
                     }
                 }
