@@ -1,8 +1,8 @@
 # shellcheck shell=sh disable=SC2154 # root and name are the caller's
 # SPDX-License-Identifier: MIT OR Apache-2.0
 #
-# What c-examples/demo and tests/run need of the machine: sourced by both. The
-# caller sets `root`, the top of the source tree, and `name`, which its messages
+# What c-examples/demo, tests/run and packaging/ need of the machine. Who sources it
+# sets `root`, the top of the source tree, and `name`, which its messages
 # begin with.
 
 say() { echo "$name: $*" >&2; }
