@@ -9,6 +9,7 @@ mod device;
 mod guest;
 mod languages;
 mod original;
+mod package;
 
 #[path = "guest/selftest.rs"]
 mod guest_selftest;

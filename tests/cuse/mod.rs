@@ -5,7 +5,7 @@ mod doctor;
 mod examples;
 mod lifecycle;
 mod place;
-mod scenario;
+pub mod scenario;
 mod udev;
 
 use scenario::{Scenario, Stage, guest, play};

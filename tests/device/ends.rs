@@ -232,7 +232,7 @@ fn what_cannot_be_written_is_an_error() {
 }
 
 /// The C program in the text.
-fn program_in(document: &str) -> String {
+pub fn program_in(document: &str) -> String {
     let text = fs::read_to_string(project(document)).expect("it is text");
     let (_, rest) = text.split_once("```c\n").expect("there is a C program");
     rest.split_once("```\n").expect("it ends").0.to_owned()

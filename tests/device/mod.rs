@@ -5,7 +5,7 @@ mod awaited;
 mod circumstances;
 pub mod client;
 mod deafness;
-mod ends;
+pub mod ends;
 pub mod environment;
 pub mod examples;
 mod faults;
