@@ -2,7 +2,7 @@
 
 use super::scenario::{Scenario, Stage, guest, play};
 use crate::device::client::project;
-use crate::guest::{GuestError, host, kernel};
+use crate::guest::{GuestError, apt::Apt, host};
 use std::path::{Path, PathBuf};
 
 /// The guest with udev.
@@ -28,7 +28,7 @@ fn udev() -> Result<PathBuf, GuestError> {
     if Path::new("/bin/udevadm").exists() {
         return Ok(PathBuf::from("/"));
     }
-    host::once("udev", |directory| kernel::unpack("udev", directory))
+    host::once("udev", |directory| Apt::of_this_machine().unpack("udev", directory))
 }
 
 const ASKED: Scenario = Scenario {

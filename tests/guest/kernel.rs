@@ -1,7 +1,9 @@
 //! Debian's stock kernel, taken from its package and never installed.
 
 use super::GuestError;
+use super::apt::Apt;
 use super::host;
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,15 +18,27 @@ pub struct Kernel {
 /// A module's name and its uncompressed contents.
 pub type Module = (String, Vec<u8>);
 
+/// Debian's package that depends on the current kernel.
+const CURRENT: &str = "linux-image-amd64";
+
 impl Kernel {
-    /// The kernel that tests run on: the one that Debian's `linux-image-amd64` stands for.
+    /// The kernel that tests run on: the one that this machine's Debian has as its current one, or the one that
+    /// KMONITOR_KERNEL names, by the beginning of its version or by its suite.
     ///
-    /// An installed kernel of that version is used where it lies, else its package is downloaded once.
+    /// An installed kernel of that version is used where it lies, else its packages are downloaded once.
     pub fn stock() -> Result<Self, GuestError> {
-        let mut kernel = Kernel { version: current()?, root: PathBuf::from("/") };
+        let (apt, version) = match env::var("KMONITOR_KERNEL") {
+            Ok(wanted) => of_debian(&wanted)?,
+            Err(_) => {
+                let apt = Apt::of_this_machine();
+                let version = release(&apt, CURRENT)?;
+                (apt, version)
+            }
+        };
+        let mut kernel = Kernel { version, root: PathBuf::from("/") };
         if !kernel.is_complete() {
             let name = format!("linux-{}", kernel.version);
-            kernel.root = host::once(&name, |directory| unpack(&kernel.package(), directory))?;
+            kernel.root = host::once(&name, |directory| kernel.unpack(&apt, directory))?;
         }
         if kernel.is_complete() {
             Ok(kernel)
@@ -36,6 +50,18 @@ impl Kernel {
         }
     }
 
+    /// Since 7.0 image and modules are in packages of their own.
+    fn unpack(&self, apt: &Apt, directory: &Path) -> Result<(), GuestError> {
+        apt.unpack(&self.package(), directory)?;
+        let parts = ["base", "binary", "modules"].map(|part| format!("linux-{part}-{}", self.version));
+        for package in apt.dependencies(&self.package())? {
+            if parts.contains(&package) {
+                apt.unpack(&package, directory)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The release, as uname(1) says it in the guest.
     pub fn version(&self) -> &str {
         &self.version
@@ -43,7 +69,12 @@ impl Kernel {
 
     /// The kernel image.
     pub fn image(&self) -> PathBuf {
-        self.root.join(format!("boot/vmlinuz-{}", self.version))
+        let beside_modules = self.modules().join("vmlinuz");
+        if beside_modules.exists() {
+            beside_modules
+        } else {
+            self.root.join(format!("boot/vmlinuz-{}", self.version))
+        }
     }
 
     /// The tree to build a module for this kernel against. Its packages are unpacked, not installed: on some
@@ -52,10 +83,11 @@ impl Kernel {
         let headers = format!("linux-headers-{}", self.version);
         let tree = Path::new("usr/src").join(&headers);
         let root = host::once(&headers, |directory| {
-            unpack(&headers, directory)?;
-            for package in dependencies_of(&headers)? {
+            let apt = Apt::of_this_machine();
+            apt.unpack(&headers, directory)?;
+            for package in apt.dependencies(&headers)? {
                 if package.starts_with("linux-headers-") || package.starts_with("linux-kbuild-") {
-                    unpack(&package, directory)?;
+                    apt.unpack(&package, directory)?;
                 }
             }
             let makefile = directory.join(&tree).join("Makefile");
@@ -118,42 +150,41 @@ impl Kernel {
     }
 }
 
-/// The version that Debian's package for "the current kernel" depends on.
-fn current() -> Result<String, GuestError> {
-    let meta = "linux-image-amd64";
-    dependencies_of(meta)?
+/// The release that a package for "the current kernel" depends on.
+fn release(apt: &Apt, package: &str) -> Result<String, GuestError> {
+    let dependencies = apt.dependencies(package)?;
+    dependencies
         .iter()
         .find_map(|package| package.strip_prefix("linux-image-"))
         .map(str::to_owned)
         .ok_or_else(|| GuestError::Host {
-            action: format!("learn from apt-cache which kernel {meta} is"),
+            action: format!("learn from apt-cache which kernel {package} is"),
             reason: "run apt-get update and try again".into(),
         })
 }
 
-/// The packages that a package depends on.
-fn dependencies_of(package: &str) -> Result<Vec<String>, GuestError> {
-    let mut command = Command::new("apt-cache");
-    command.env("LC_ALL", "C.UTF-8").args(["depends", "--important", package]);
-    let output = host::run(&mut command, "apt")?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    Ok(text.lines().filter_map(|line| line.trim().strip_prefix("Depends: ")).map(str::to_owned).collect())
+/// The kernel of one of Debian's suites, and the packages among which it is.
+fn of_debian(wanted: &str) -> Result<(Apt, String), GuestError> {
+    let apt = Apt::of_several_suites()?;
+    let versions = apt.versions(CURRENT)?;
+    let Some((version, _)) = versions.iter().find(|(version, suite)| is_wanted(wanted, version, suite))
+    else {
+        let known = versions.iter().map(|(version, suite)| format!("{version} ({suite})"));
+        return Err(GuestError::Host {
+            action: format!("find Debian's kernel {wanted}"),
+            reason: format!("there are {}", known.collect::<Vec<_>>().join(", ")),
+        });
+    };
+    let version = release(&apt, &format!("{CURRENT}={version}"))?;
+    Ok((apt, version))
 }
 
-/// Takes the files of a package, which need not be installed.
-pub fn unpack(package: &str, directory: &Path) -> Result<(), GuestError> {
-    let download = directory.join("download");
-    fs::create_dir(&download).map_err(GuestError::host(format!("create {}", download.display())))?;
-    host::run(Command::new("apt-get").args(["--quiet", "download", package]).current_dir(&download), "apt")
-        .map_err(|error| GuestError::Host {
-        action: format!("download the package {package} (apt-get update helps if it is too new)"),
-        reason: error.to_string(),
-    })?;
-    let archive = find_by(&download, &|path| path.extension().is_some_and(|end| end == "deb"))
-        .map_err(GuestError::host("find the downloaded package"))?
-        .ok_or_else(|| GuestError::missing(format!("the downloaded file of {package}"), package))?;
-    host::run(Command::new("dpkg-deb").arg("-x").arg(archive).arg(directory), "dpkg")?;
-    fs::remove_dir_all(&download).map_err(GuestError::host(format!("remove {}", download.display())))
+/// Whether a package's version is this one or begins with it, or it is in this suite.
+fn is_wanted(wanted: &str, version: &str, suite: &str) -> bool {
+    wanted == suite
+        || version
+            .strip_prefix(wanted)
+            .is_some_and(|rest| !rest.starts_with(|next: char| next.is_ascii_digit()))
 }
 
 /// Whether this file is the module of this name, compressed or not.
@@ -166,17 +197,13 @@ fn names(file: &Path, module: &str) -> bool {
 }
 
 fn find(directory: &Path, module: &str) -> std::io::Result<Option<PathBuf>> {
-    find_by(directory, &|path| names(path, module))
-}
-
-fn find_by(directory: &Path, wanted: &dyn Fn(&Path) -> bool) -> std::io::Result<Option<PathBuf>> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
         if path.is_dir() {
-            if let Some(found) = find_by(&path, wanted)? {
+            if let Some(found) = find(&path, module)? {
                 return Ok(Some(found));
             }
-        } else if wanted(&path) {
+        } else if names(&path, module) {
             return Ok(Some(path));
         }
     }
@@ -188,4 +215,11 @@ fn dependencies(module: &[u8]) -> Vec<String> {
     let list =
         module.split(|byte| *byte == 0).find_map(|text| text.strip_prefix(b"depends=")).unwrap_or_default();
     String::from_utf8_lossy(list).split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_kernel_is_named_by_its_version_or_its_suite() {
+    assert!(is_wanted("6.12", "6.12.117-1", "trixie") && is_wanted("trixie", "6.12.117-1", "trixie"));
+    assert!(is_wanted("6.12.117-1", "6.12.117-1", "trixie"));
+    assert!(!is_wanted("6.1", "6.12.117-1", "trixie") && !is_wanted("sid", "6.12.117-1", "trixie"));
 }

@@ -19,6 +19,7 @@
 //!
 //! [`Guest::debian`] is a machine with the same steps and a Debian in the place of the busybox, booted by its systemd.
 
+pub mod apt;
 pub mod debian;
 mod error;
 pub mod host;
