@@ -3,10 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use nix::errno::Errno;
-
+use crate::source::bpf::{BpfSource, Options, Refusal};
 use crate::source::{ProcConnector, SourceError};
-use crate::sys::bpf::Bell;
 
 use super::{Check, Facts};
 use crate::sys::kernel::Version;
@@ -14,18 +12,20 @@ use crate::sys::kernel::Version;
 /// Bytes of the queue of a subscription that lasts for an instant.
 const QUEUE: usize = 1 << 17;
 
+/// Bytes of the ring of programs that are attached for an instant.
+const RING: u32 = 1 << 12;
+
 const BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// One check each.
 pub fn checks(facts: &Facts) -> [Check; 2] {
-    let lockdown = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
-    let bpf = Bpf {
-        version: facts.kernel.version,
-        has_btf: Path::new(BTF).exists(),
-        locked_down: lockdown.contains("[confidentiality]"),
-        permitted: facts.root.then(|| Bell::new().map(drop)),
+    let bpf = if facts.root {
+        BpfSource::new(Options { ring: RING }).map(|_| "its programs load, and attach")
+    } else {
+        let lockdown = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
+        look(facts.kernel.version, Path::new(BTF).exists(), lockdown.contains("[confidentiality]"))
     };
-    [connector(ProcConnector::new(QUEUE).try_out(), facts.root), bpf.check()]
+    [connector(ProcConnector::new(QUEUE).try_out(), facts.root), check_bpf(bpf)]
 }
 
 /// The outcome of a subscription.
@@ -56,49 +56,45 @@ fn deaf(name: &'static str) -> Check {
     )
 }
 
-/// What BPF programs at the kernel's tracepoints take.
-struct Bpf {
-    version: Version,
-    has_btf: bool,
-    /// The kernel is locked down so far that programs may not read its memory.
-    locked_down: bool,
-    /// What bpf(2) said, if we are root.
-    permitted: Option<Result<(), Errno>>,
+/// What can be told without the right to load programs.
+fn look(version: Version, has_btf: bool, locked_down: bool) -> Result<&'static str, Refusal> {
+    if version < Version::BPF_ATOMICS {
+        Err(Refusal::NoAtomics)
+    } else if !has_btf {
+        Err(Refusal::NoBtf)
+    } else if locked_down {
+        Err(Refusal::LockedDown)
+    } else {
+        Ok("the kernel is new enough, and has BTF; whether programs load only root can try")
+    }
 }
 
-impl Bpf {
-    fn check(&self) -> Check {
-        const NAME: &str = "bpf";
-        let instead =
-            "nothing: the proc connector is used, and exits are reported some microseconds later; for BPF";
-        let warn = |found: String, remedy: &str| Check::warn(NAME, found, format!("{instead}, {remedy}"));
-        if self.version < Version::BPF_ATOMICS {
-            let needed = Version::BPF_ATOMICS;
-            return warn(
-                format!("Linux {} has no fetching atomic operations for programs", self.version),
-                &format!("boot Linux {needed} or later"),
-            );
-        }
-        if !self.has_btf {
-            return warn(format!("the kernel has no {BTF}"), "boot a kernel with CONFIG_DEBUG_INFO_BTF");
-        }
-        if self.locked_down {
-            return warn("the kernel is locked down (confidentiality)".to_owned(), "boot without lockdown");
-        }
-        match self.permitted {
-            Some(Err(errno)) => {
-                warn(format!("bpf(2) fails: {errno}"), "permit it (CAP_BPF and CAP_PERFMON, seccomp filter)")
-            }
-            Some(Ok(())) => Check::ok(NAME, "BTF is there, and bpf(2) is permitted"),
-            None => Check::ok(NAME, "BTF is there; whether bpf(2) is permitted only root can try"),
-        }
-    }
+fn check_bpf(outcome: Result<&str, Refusal>) -> Check {
+    const NAME: &str = "bpf";
+    let refusal = match outcome {
+        Ok(found) => return Check::ok(NAME, found),
+        Err(refusal) => refusal,
+    };
+    let remedy = match refusal {
+        Refusal::NoBtf => "boot a kernel with CONFIG_DEBUG_INFO_BTF",
+        Refusal::NoAtomics => "boot Linux 5.12 or later",
+        Refusal::LockedDown => "boot without lockdown",
+        Refusal::PidNamespace => "run it on the host, or in a container with --pid=host",
+        Refusal::NotPermitted => "permit bpf(2): capabilities, and the seccomp filter of a container",
+        _ => "report this",
+    };
+    Check::warn(
+        NAME,
+        refusal.to_string(),
+        format!("none needed: the proc connector does instead; for BPF, {remedy}"),
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::doctor::Status;
+    use nix::errno::Errno;
 
     #[test]
     fn each_refusal_of_the_connector_has_its_remedy() {
@@ -120,19 +116,18 @@ mod tests {
 
     #[test]
     fn each_thing_that_bpf_lacks_is_named() {
-        let good =
-            || Bpf { version: Version(6, 1), has_btf: true, locked_down: false, permitted: Some(Ok(())) };
-        assert_eq!(good().check().status, Status::Ok);
-        assert_eq!(Bpf { permitted: None, ..good() }.check().status, Status::Ok);
-        for (bpf, part) in [
-            (Bpf { version: Version(5, 10), ..good() }, "Linux 5.10"),
-            (Bpf { has_btf: false, ..good() }, BTF),
-            (Bpf { locked_down: true, ..good() }, "confidentiality"),
-            (Bpf { permitted: Some(Err(Errno::EPERM)), ..good() }, "EPERM"),
+        let good = Version(6, 1);
+        assert_eq!(check_bpf(look(good, true, false)).status, Status::Ok);
+        for (outcome, part) in [
+            (look(Version(5, 10), true, false), "5.12"),
+            (look(good, false, false), BTF),
+            (look(good, true, true), "locked down"),
+            (Err(Refusal::NotPermitted), "CAP_BPF"),
         ] {
-            let check = bpf.check();
+            let check = check_bpf(outcome);
             assert_eq!(check.status, Status::Warn);
             assert!(check.found.contains(part), "{check:?}");
+            assert!(check.remedy.as_ref().is_some_and(|remedy| remedy.contains("for BPF, ")), "{check:?}");
         }
     }
 }

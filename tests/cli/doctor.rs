@@ -337,7 +337,11 @@ fn a_kernel_that_lacks_something_is_told_apart() {
     let mut command = doctor(place.path());
     let report = Report::of(refusing(&mut command, libc::SYS_bpf, &[], libc::EPERM));
     assert_eq!(report.status, 0);
-    report.shows("bpf", "warn", &["EPERM", "the proc connector is used"]);
+    report.shows(
+        "bpf",
+        "warn",
+        &["load no BPF programs", "the proc connector does instead", "permit bpf(2)"],
+    );
 
     let script = "mount -t tmpfs none /dev && exec \"$0\" doctor --json --path \"$1\"";
     let report =
