@@ -84,8 +84,11 @@ fn restart(facts: &Facts) -> String {
             let pid = daemon.pid;
             format!("its daemon, process {pid}, is stopped: kill -CONT {pid}")
         }
-        Some(daemon) => format!("end its daemon, kill -KILL {}, and serve again", daemon.pid),
-        None => "end its daemon, and serve again".to_owned(),
+        Some(daemon) => {
+            let pid = daemon.pid;
+            format!("if it stays so, also when the machine is less busy: kill -KILL {pid}, and serve again")
+        }
+        None => "if it stays so, end its daemon and serve again".to_owned(),
     }
 }
 

@@ -20,7 +20,7 @@ const BTF: &str = "/sys/kernel/btf/vmlinux";
 /// One check each.
 pub fn checks(facts: &Facts) -> [Check; 2] {
     let bpf = if facts.root {
-        BpfSource::new(Options { ring: RING }).map(|_| "its programs load, and attach")
+        BpfSource::new(Options { ring: RING, ..Options::default() }).map(|_| "its programs load, and attach")
     } else {
         let lockdown = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
         look(facts.kernel.version, Path::new(BTF).exists(), lockdown.contains("[confidentiality]"))
