@@ -98,7 +98,7 @@ pub fn events(facts: &Facts) -> Option<Check> {
                 None => "its daemon is stopped or stuck: continue or end it".to_owned(),
             },
         ),
-        Step::Opened { .. } | Step::NotOpened { .. } => {
+        Step::Started | Step::Opened { .. } | Step::NotOpened { .. } => {
             Check::warn(NAME, "not checked: the client ended early", "try again, and report it if it stays")
         }
         Step::NotRegistered { errno } => {

@@ -47,14 +47,14 @@ pub fn device(facts: &Facts) -> Check {
         Some(Err(errno)) => {
             Check::fail(NAME, format!("{transport}; it cannot be opened: {errno}"), restart(facts))
         }
-        None if outcome.hung => Check::fail(
+        None if outcome.hung && !outcome.steps.is_empty() => Check::fail(
             NAME,
-            format!("{transport}; it does not answer: open(2) of {path} did not return within 3 s"),
+            format!("{transport}; it does not answer: open(2) of {path} did not return within 5 s"),
             restart(facts),
         ),
         None => Check::warn(
             NAME,
-            format!("{transport}; not opened: the client ended without a word"),
+            format!("{transport}; not opened: the client did not start in time, or ended without a word"),
             "try again, and report it if it stays",
         ),
     }

@@ -33,6 +33,7 @@ const TARGET: &str = "echo ready; read go; (:); exec cat";
 
 /// Does it, and hands over each step as soon as it is done.
 pub fn run(path: &Path, mut tell: impl FnMut(Step) -> io::Result<()>) -> io::Result<()> {
+    tell(Step::Started)?;
     let begun = Instant::now();
     let device = match OpenOptions::new().read(true).write(true).open(path) {
         Ok(device) => device,

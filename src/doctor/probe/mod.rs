@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 
 pub use client::run;
 
-/// How long each step may take; the first is open(2).
-const STEP: Duration = Duration::from_secs(3);
+/// How long each step may take, also the client's start, which says nothing of the device.
+const STEP: Duration = Duration::from_secs(5);
 
-/// How long all may take.
-const ALL: Duration = Duration::from_secs(6);
+/// How long all may take, once the client has started.
+const ALL: Duration = Duration::from_secs(8);
 
 /// How long the client's end may take.
 const END: Duration = Duration::from_millis(200);
@@ -26,6 +26,8 @@ const END: Duration = Duration::from_millis(200);
 /// What the client tells, a line of JSON each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Step {
+    /// The client runs, and opens the device next.
+    Started,
     /// The device is open.
     Opened {
         /// How long open(2) took.
@@ -74,7 +76,7 @@ pub struct Outcome {
 impl Outcome {
     /// What became of open(2): how long it took, or why it failed; `None` if it did not return.
     pub fn opened(&self) -> Option<Result<Duration, Errno>> {
-        match self.steps.first()? {
+        match self.steps.get(1)? {
             Step::Opened { nanoseconds } => Some(Ok(Duration::from_nanos(*nanoseconds))),
             Step::NotOpened { errno } => Some(Err(Errno::from_raw(*errno))),
             _ => None,
@@ -109,11 +111,16 @@ pub fn attempt(mut client: Command) -> Result<Outcome, std::io::Error> {
 
 fn follow(steps: &Receiver<Step>) -> Outcome {
     let mut outcome = Outcome::default();
-    let deadline = Instant::now() + ALL;
+    let mut deadline = Instant::now() + ALL;
     loop {
         let limit = STEP.min(deadline.saturating_duration_since(Instant::now()));
         match steps.recv_timeout(limit) {
-            Ok(step) => outcome.steps.push(step),
+            Ok(step) => {
+                if step == Step::Started {
+                    deadline = Instant::now() + ALL;
+                }
+                outcome.steps.push(step);
+            }
             Err(RecvTimeoutError::Disconnected) => return outcome,
             Err(RecvTimeoutError::Timeout) => return Outcome { hung: true, ..outcome },
         }
@@ -147,11 +154,14 @@ mod tests {
         let line = serde_json::to_string(&watched).expect("it is plain data");
         let outcome =
             by_shell(&format!("echo '{{\"Opened\":{{\"nanoseconds\":7}}}}'; echo junk; echo '{line}'"));
-        assert_eq!(outcome.steps, [Step::Opened { nanoseconds: 7 }, watched]);
+        assert_eq!(outcome.steps, [Step::Started, Step::Opened { nanoseconds: 7 }, watched]);
         assert!(!outcome.hung);
         assert_eq!(outcome.opened(), Some(Ok(Duration::from_nanos(7))));
         assert_eq!(outcome.latencies(), (vec![5], vec![3]));
-        assert_eq!(by_shell("echo '{\"NotOpened\":{\"errno\":13}}'").opened(), Some(Err(Errno::EACCES)));
+        assert_eq!(
+            by_shell("echo '\"Started\"'; echo '{\"NotOpened\":{\"errno\":13}}'").opened(),
+            Some(Err(Errno::EACCES))
+        );
     }
 
     #[test]
