@@ -152,8 +152,8 @@ mod tests {
     fn steps_are_read_and_other_lines_are_not() {
         let watched = Step::Watched { signal: 5, pidfd: 3 };
         let line = serde_json::to_string(&watched).expect("it is plain data");
-        let outcome =
-            by_shell(&format!("echo '{{\"Opened\":{{\"nanoseconds\":7}}}}'; echo junk; echo '{line}'"));
+        let opened = "{\"Opened\":{\"nanoseconds\":7}}";
+        let outcome = by_shell(&format!("echo '\"Started\"'; echo '{opened}'; echo junk; echo '{line}'"));
         assert_eq!(outcome.steps, [Step::Started, Step::Opened { nanoseconds: 7 }, watched]);
         assert!(!outcome.hung);
         assert_eq!(outcome.opened(), Some(Ok(Duration::from_nanos(7))));
