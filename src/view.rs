@@ -126,7 +126,8 @@ mod tests {
             return;
         }
         // A thread of its own, since it does not come back; links are tried in the device tests.
-        let seen = thread::spawn(|| {
+        let file = File::open("/dev/null").expect("it is there");
+        let seen = thread::spawn(move || {
             let (namespace, _links) = make().expect("root may");
             View(namespace).enter().expect("root may");
             let names = |directory| -> Vec<_> {
@@ -136,8 +137,10 @@ mod tests {
                     .map(|entry| entry.file_name())
                     .collect()
             };
-            let own = format!("/proc/{}/status", std::process::id());
-            (names("/"), names(".."), fs::read(own).is_ok(), fs::read("/proc/self/root/etc/passwd").is_ok())
+            let own = fs::read(format!("/proc/{}/status", std::process::id())).is_ok();
+            let descriptor = procfs::fdinfo(&file, "pos:");
+            assert_eq!(descriptor, Some(0), "the loss of BPF programs is read there");
+            (names("/"), names(".."), own, fs::read("/proc/self/root/etc/passwd").is_ok())
         });
         let (root, above, own, outside) = seen.join().expect("it ends");
         assert_eq!((root, above), (vec!["proc".into()], vec!["proc".into()]));

@@ -144,10 +144,12 @@ fn parse_stat(text: &[u8]) -> Option<TaskStat> {
     })
 }
 
-/// A number in `/proc/self/fdinfo` of a descriptor, by the name with its colon.
+/// A number in `/proc/PID/fdinfo` of a descriptor of ours, by the name with its colon. By our pid, since
+/// `/proc/self` is a symbolic link, which a procfs that is mounted with nosymfollow does not follow.
 pub fn fdinfo(descriptor: &impl AsRawFd, name: &str) -> Option<u64> {
     let mut buffer = [0; 4096];
-    let text = read(&format!("/proc/self/fdinfo/{}", descriptor.as_raw_fd()), &mut buffer).ok()?;
+    let text =
+        read(&format!("/proc/{}/fdinfo/{}", std::process::id(), descriptor.as_raw_fd()), &mut buffer).ok()?;
     let text = str::from_utf8(text).ok()?;
     text.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()
 }
