@@ -52,7 +52,7 @@ pub fn start<T>(
 /// what `make` made gets its name only when it is complete.
 pub fn once(name: &str, make: impl FnOnce(&Path) -> Result<(), GuestError>) -> Result<PathBuf, GuestError> {
     let cache = cache()?;
-    let _lock = lock(&cache.join("make.lock"))?;
+    let _lock = lock(&cache.join(format!("make-{name}.lock")))?;
     let wanted = cache.join(name);
     if !wanted.exists() {
         let unfinished = Scratch::new(&cache)?;
