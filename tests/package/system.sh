@@ -3,11 +3,11 @@
 packages=/root/packages
 
 # files: all that a package could leave, and what /etc holds; but for the package system's own records, caches and
-# logs, and for the groups.
+# logs, and for the groups and their backups.
 files() {
 	find / -xdev \( -path /var/lib/dpkg -o -path /var/lib/apt -o -path /var/cache -o -path /var/log \
 		-o -path /tmp -o -path /root -o -path /proc -o -path /sys -o -path /dev -o -path /run \) -prune \
-		-o -print | sort
+		-o -path '/etc/group-' -o -path '/etc/gshadow-' -o -print | sort
 	find /etc -type f ! -name 'group*' ! -name 'gshadow*' -exec md5sum {} + | sort -k 2
 }
 
