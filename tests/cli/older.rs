@@ -6,7 +6,7 @@ use crate::guest::{Guest, GuestError, Report};
 
 /// Waits for a process of which no zombie is left, with $BEFORE kmonitor and these OPTIONS.
 const WAIT: &str = "
-    rm -f /tmp/in /tmp/out; mkfifo /tmp/in
+    rm -f /tmp/in; mkfifo /tmp/in; : >/tmp/out
     target no-zombie </tmp/in >/tmp/out & exec 3>/tmp/in
     until read -r pid </tmp/out && [ -n \"$pid\" ]; do sleep 0.1; done
     $BEFORE kmonitor wait $OPTIONS $pid >/tmp/said 2>&1 & kmonitor=$!
