@@ -103,10 +103,11 @@ fn who_comes_while_a_process_is_exiting_gets_its_exit() {
         while task_stat(process.0, process.0).is_some_and(|stat| stat.flags & 0x4 == 0) {}
         watcher.source.watch(process, EXIT);
         if watcher.source.counters().exits_late == 0 {
-            // It was dead already, and its exit is history.
+            // It was dead already, and its exit is history; or it was only about to exit, which then came as usual:
+            // PF_EXITING is set before the program at the exit has its turn.
             program.end();
             watcher.drain_to_mark();
-            assert_eq!(watcher.exits_of(process), 0);
+            assert!(watcher.exits_of(process) <= 1);
             watcher.source.unwatch(process, EXIT);
             continue;
         }
