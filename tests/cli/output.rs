@@ -93,7 +93,9 @@ fn sigint_and_sigterm_end_the_wait_with_what_is_known() {
         for option in ["--color=auto", "--status"] {
             let (_target, pid) = target_and_pid(&["plain"]);
             let mut command = Command::new("sh");
-            command.args(["-c", "exec \"$@\" 2>&1", "sh", KMONITOR, "wait", option, &pid]);
+            // The tests may have been started with SIGINT ignored, as in the background.
+            let run = ["-c", "exec env --default-signal=INT \"$@\" 2>&1", "sh", KMONITOR];
+            command.args(run).args(["wait", option, &pid]);
             let mut kmonitor = waiting(&mut command);
             kmonitor.signal(signal);
             let line = kmonitor.line();
