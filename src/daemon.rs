@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use caps::{CapSet, Capability};
 use crossbeam_channel::Receiver;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::geteuid;
@@ -71,6 +72,12 @@ pub enum StartError {
     /// Not root.
     #[error("must run as root, to mount the node, to hear of all processes and to signal monitors: try sudo")]
     NotRoot,
+    /// Root without the right to signal.
+    #[error(
+        "lacks the capability CAP_KILL, without which no monitor of another user could be signalled: run it \
+         with that capability (in a container --cap-add KILL, in a systemd unit CapabilityBoundingSet=)"
+    )]
+    NoKill,
     /// Root of a user namespace only.
     #[error(
         "runs in a user namespace, whose root may neither mount the node nor hear of all processes: start it \
@@ -142,6 +149,9 @@ impl Daemon {
         }
         if !procfs::is_first_user_namespace()? {
             return Err(StartError::UserNamespace);
+        }
+        if !caps::has_cap(None, CapSet::Effective, Capability::CAP_KILL).unwrap_or(false) {
+            return Err(StartError::NoKill);
         }
         malloc::share_arena();
         let descriptors = descriptors::raise_limit().map_err(io::Error::from)?;

@@ -58,7 +58,9 @@ pub fn serve(config: &Config) -> Result<Exit, Failure> {
 /// What a daemon that does not start exits with.
 fn start_exit(error: &StartError) -> Exit {
     match error {
-        StartError::NotRoot | StartError::UserNamespace | StartError::Source(_) => Exit::Unavailable,
+        StartError::NotRoot | StartError::NoKill | StartError::UserNamespace | StartError::Source(_) => {
+            Exit::Unavailable
+        }
         StartError::Place(
             PlaceError::NoFuse
             | PlaceError::NoCuse(_)

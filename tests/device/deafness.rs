@@ -22,10 +22,15 @@ fork_once() { echo >&4; read -r forked <&5; }
 signal() { until said=$(signals) && [ -n \"$said\" ]; do :; done; echo \"$said\"; }
 fork() { fork_once; until said=$(forks) && [ $said -gt 0 ]; do :; done; echo $said; }
 found_out() { grep -c 'had stopped sending' /tmp/errors; }
+pause() {
+    killall -STOP kmonitor
+    for pid in $(pidof kmonitor); do
+        while grep -q '^State:.[^T]' /proc/$pid/task/*/status; do sleep 0.05; done
+    done
+}
 # Without the daemon's mending it meanwhile.
 silently() {
-    killall -STOP kmonitor
-    while grep -q '^State:.[^T]' /proc/$(pidof kmonitor)/task/*/status; do sleep 0.05; done
+    pause
     silence 1
     $1
     killall -CONT kmonitor
@@ -89,12 +94,7 @@ fn a_count_of_listeners_that_is_far_too_low_is_mended_and_a_daemon_starts_meanwh
     let seen = in_the_guest(
         "mkfifo /tmp/second_said /tmp/second_client
         sleep 1000 & sleeper=$!
-        stop_and_silence() {
-            killall -STOP kmonitor
-            while grep -q '^State:.[^T]' /proc/$(pidof kmonitor)/task/*/status; do sleep 0.05; done
-            silence $1
-        }
-        stop_and_silence 100000
+        pause; silence 100000
         (kmonitor serve --node fuse --path /tmp/second >/tmp/second_said 2>/tmp/second_errors &)
         read -r ready </tmp/second_said; echo second
         : >/tmp/second_signals

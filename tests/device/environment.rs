@@ -42,6 +42,15 @@ fn a_user_who_is_not_root_is_told_to_become_root() {
 }
 
 #[test]
+fn root_without_the_right_to_signal_is_told_which_that_is() {
+    let place = Place::new();
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set=-kill", "--inh-caps=-kill", KMONITOR, "serve", "--path", place.text()]);
+    finish(&mut command).gave_up(2, &["CAP_KILL", "--cap-add KILL"]);
+    place.assert_clean();
+}
+
+#[test]
 fn without_fuse_the_user_is_told_how_to_get_it() {
     let place = Place::new();
     let mut command = Command::new("unshare");
