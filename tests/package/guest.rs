@@ -2,9 +2,10 @@
 
 use super::deb;
 use crate::cuse::scenario::{Scenario, Stage};
-use crate::device::client;
+use crate::device::client::{self, project};
 use crate::device::ends::program_in;
 use crate::guest::{Guest, GuestError, Report, debian, host};
+use std::fs;
 
 /// What each step begins with.
 const VOCABULARY: &str = concat!(include_str!("../cuse/guest.sh"), "\n", include_str!("system.sh"));
@@ -38,7 +39,7 @@ ls: cannot access '/dev/kmonitor': No such file or directory",
 
 const STARTED: Scenario = Scenario {
     name: "started",
-    script: "systemctl start kmonitor
+    script: "systemctl start kmonitor || journalctl --no-pager --quiet --unit kmonitor
 state
 device
 usermod -aG kmonitor member
@@ -58,7 +59,7 @@ mkfifo -m 666 /run/go
 as member sh -c '
 sh -c \"read go </run/go; sleep 0.1 & exec sleep 0.2\" &
 watch $! &
-until grep -q \"^128 \" /proc/$!/syscall; do sleep 0.1; done
+while kill -0 $! && ! grep -q \"^128 \" /proc/$!/syscall; do sleep 0.1; done
 echo >/run/go
 wait'
 rm /usr/local/bin/watch",
@@ -137,7 +138,39 @@ open: register: ENOTCONN
 running",
 };
 
-const ALL: &[&Scenario] = &[&BOOTED, &INSTALLED, &STARTED, &SERVED, &UPGRADED, &RESTARTED, &PURGED];
+/// As docs/install.md says; what cargo would build is in the package.
+const BY_HAND: Scenario = Scenario {
+    name: "by hand",
+    script: "groupdel kmonitor
+printf '#!/bin/sh\\nexec \"$@\"\\n' >/usr/local/bin/sudo
+chmod +x /usr/local/bin/sudo
+remember
+dpkg-deb -x $packages/kmonitor.deb /root/built
+cargo() {
+    case $1 in
+    build) install -D -t target/release /root/built/usr/bin/kmonitor ;;
+    run) mkdir -p target/share && cp -r /root/built/usr/share/man target/share ;;
+    esac
+}
+cd /root/source
+. ../install.sh
+systemctl start kmonitor
+state
+device
+. ../remove.sh 2>&1
+ls -d /dev/kmonitor
+changed",
+    shows: "Creating group 'kmonitor' with GID ...
+disabled, active
+device: character special file 660 root:kmonitor
+ls: cannot access '/dev/kmonitor': No such file or directory
+> /usr/local/include/linux
+> /usr/local/share/man/man1
+> /usr/local/share/man/man4
+> /usr/local/share/man/man8",
+};
+
+const ALL: &[&Scenario] = &[&BOOTED, &INSTALLED, &STARTED, &SERVED, &UPGRADED, &RESTARTED, &PURGED, &BY_HAND];
 
 fn play() -> Result<Report, GuestError> {
     let scratch = host::Scratch::new(&host::cache()?)?;
@@ -147,10 +180,26 @@ fn play() -> Result<Report, GuestError> {
         .text("/root/packages/watch.c", 0o644, program_in("README.md"))
         .file("/usr/local/bin/device-client", client::build("client"))
         .text("/root/vocabulary", 0o644, VOCABULARY);
+    let (install, remove) = instructions();
+    let guest = guest.text("/root/install.sh", 0o644, install).text("/root/remove.sh", 0o644, remove);
+    let guest = ["packaging/kmonitor.service", "packaging/kmonitor.sysusers", "packaging/70-kmonitor.rules"]
+        .iter()
+        .chain(&["compat/linux/kmonitor.h"])
+        .fold(guest, |guest, file| guest.file(&format!("/root/source/{file}"), project(file)));
     let guest = ALL.iter().fold(guest, |guest, scenario| {
         guest.step(scenario.name, &format!(". /root/vocabulary\n{}", scenario.script))
     });
     guest.run()
+}
+
+/// The commands by which docs/install.md installs kmonitor without the package, and those that remove it.
+fn instructions() -> (String, String) {
+    let text = fs::read_to_string(project("docs/install.md")).expect("it is text");
+    let (_, text) = text.split_once("## Without the package").expect("it has this section");
+    let (install, remove) = text.split_once("To remove it again").expect("it has this sentence");
+    let commands = |text: &str| -> String { text.split("```\n").skip(1).step_by(2).collect() };
+    // The blocks of a list's items end with their indentation.
+    (commands(&install.replace("   ```", "```")), commands(remove))
 }
 
 #[test]
@@ -178,4 +227,9 @@ fn a_restart_serves_with_the_new_version() {
 #[test]
 fn a_purge_leaves_the_group_and_nothing_else() {
     DEBIAN.shows(&PURGED);
+}
+
+#[test]
+fn the_instructions_without_the_package_install_and_remove_it() {
+    DEBIAN.shows(&BY_HAND);
 }
