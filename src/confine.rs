@@ -147,7 +147,8 @@ fn serving(child: Option<u32>) -> Result<BpfProgram, BackendError> {
         (libc::SYS_prctl, names.map(|name| rule(vec![is(0, name)?])).into_iter().collect::<Result<_, _>>()?),
         (libc::SYS_setpriority, vec![rule(vec![is(1, 0)?])?]),
         (libc::SYS_sched_setscheduler, vec![rule(vec![is(0, 0)?])?]),
-        (libc::SYS_tgkill, vec![rule(vec![is(0, std::process::id() as i32)?])?]),
+        // To ourselves, where something is amiss; of other processes, whether they have a thread.
+        (libc::SYS_tgkill, vec![rule(vec![is(0, std::process::id() as i32)?])?, rule(vec![is(2, 0)?])?]),
         // Of another process, how it ended, by PIDFD_GET_INFO: whatever its size, the kernel copies no more.
         (libc::SYS_ioctl, vec![rule(vec![condition(1, Dword, SeccompCmpOp::MaskedEq(0xffff), 0xff0b)?])?]),
         // To hear of events.
