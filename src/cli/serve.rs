@@ -64,7 +64,6 @@ fn start_exit(error: &StartError) -> Exit {
         StartError::Place(
             PlaceError::NoFuse
             | PlaceError::NoCuse(_)
-            | PlaceError::NoDevice(_)
             | PlaceError::MountForbidden(_)
             | PlaceError::Mount { .. },
         ) => Exit::Unavailable,
