@@ -37,12 +37,14 @@ signal() { kill "-$1" "$(cat "/tmp/$2.pid")"; }
 # ended NAME: waits for the end of a daemon.
 ended() { echo "$1: $(timeout 300 cat "/tmp/$1.ended")"; }
 
-# stop NAME, crash NAME: ends a daemon well, or not.
+# stop NAME, crash NAME: ends a daemon well, or not: with the process that would clean up after it.
 stop() {
 	signal TERM "$1"
 	ended "$1"
 }
 crash() {
+	# shellcheck disable=SC2046 # numbers
+	kill -KILL $(cat "/proc/$(cat "/tmp/$1.pid")/task/"*/children)
 	signal KILL "$1"
 	ended "$1"
 }

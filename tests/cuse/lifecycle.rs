@@ -83,9 +83,10 @@ calls: close: 0
 node: none",
 };
 
+// The daemon is a background job here, in which SIGINT is ignored, and stays so.
 const STOPPED: Scenario = Scenario {
     name: "stopped",
-    script: "for signal in TERM INT HUP; do
+    script: "for signal in TERM HUP; do
     serve daemon --node cuse
     client holder
     tell holder 'open /dev/kmonitor'
@@ -98,13 +99,6 @@ const STOPPED: Scenario = Scenario {
 done
 complaints daemon",
     shows: "daemon: kmonitor: ready: /dev/kmonitor
-holder: open: 0
-holder: register: 0
-daemon: status 0
-node: none
-holder: register: ENOTCONN
-holder: close: 0
-daemon: kmonitor: ready: /dev/kmonitor
 holder: open: 0
 holder: register: 0
 daemon: status 0
