@@ -11,7 +11,7 @@ use crate::ids::{Tgid, Tid};
 use crate::observe::Observer;
 
 use super::super::{Interest, Mark, Source, SourceError};
-use super::{BpfSource, Input as BpfInput, TaskEvent};
+use super::{BpfSource, Input as BpfInput, LostKind, TaskEvent};
 
 /// Events for [`Interest::Events`].
 const EVENTS: EventMask = EventMask(
@@ -93,12 +93,18 @@ impl Source for BpfEvents {
             BpfInput::Event(event) => Input::Event(self.event(&event)),
             // Nobody is followed.
             BpfInput::Member(_) => return self.next(),
-            BpfInput::Lost { count, .. } => {
+            BpfInput::Lost { kind, count } => {
                 self.observer.counters.events_lost.add_many(count);
-                self.observer.say(
-                    "the ring buffer for events was full, and some were dropped (events_lost counts them): \
-                     exits and execs are told all the same; forks and new threads are not",
-                );
+                self.observer.say(match kind {
+                    LostKind::Unknown => {
+                        "the kernel has skipped BPF programs of ours, and events may be missing, nobody knows \
+                         which: use --source connector if this comes again"
+                    }
+                    _ => {
+                        "the ring buffer for events was full, and some were dropped (events_lost counts them): \
+                         exits and execs are told all the same; forks and new threads are not"
+                    }
+                });
                 Input::Lost(count)
             }
         }))
