@@ -8,10 +8,12 @@ use crate::original;
 use std::fs;
 use std::process::Command;
 
-/// True if the only child of this process waits for a signal.
+/// True if a child of this process waits for a signal. Our daemon has another child, its keeper.
 fn child_waits_for_a_signal(parent: i32) -> bool {
     let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
-    children.trim().parse().is_ok_and(|child| waits_in(child, libc::SYS_rt_sigsuspend))
+    children
+        .split_whitespace()
+        .any(|child| child.parse().is_ok_and(|child| waits_in(child, libc::SYS_rt_sigsuspend)))
 }
 
 #[test]
