@@ -100,14 +100,14 @@ impl Outbox {
             ));
             return;
         }
-        if held {
-            counters.held.add()
-        } else {
+        queue.full |= !waits;
+        if queue.full {
             counters.delayed.add()
+        } else {
+            counters.held.add()
         }
         self.in_all += 1;
         queue.push(key, signal);
-        queue.full |= !waits;
         let soon = Instant::now() + SHORTEST_WAIT;
         self.wait = SHORTEST_WAIT;
         self.next_try = Some(self.next_try.map_or(soon, |at| at.min(soon)));

@@ -1,6 +1,7 @@
 //! What may befall a daemon, and how it ends: see docs/faults.md.
 
-use super::client::{Client, Signalled, build, event};
+use super::client::{Client, SIGNAL, Signalled, build, event};
+use super::environment::refusing;
 use super::program::{Program, finish, until};
 use super::served::{KMONITOR, Place, Served};
 use nix::errno::Errno;
@@ -68,6 +69,24 @@ fn when_too_many_wait_later_ones_are_counted_and_told_of() {
     assert!(told.iter().all(|pid| rest.any(|child| child == pid)), "out of order: {told:?}");
     let complaints = daemon.stop_complaining();
     assert!(complaints.contains("--max-waiting"), "{complaints}");
+}
+
+#[test]
+fn signals_that_the_kernel_refuses_are_counted_and_told_of() {
+    let place = Place::new();
+    let mut command = place.serve_command(&[]);
+    // As a security module may: the start, which tries with signal 0, sees nothing of it.
+    refusing(&mut command, libc::SYS_pidfd_send_signal, &[(1, SIGNAL as u64)], libc::EPERM);
+    let daemon = place.serve_by(command);
+    let mut target = cat();
+    let mut client = Client::of(&place);
+    assert_eq!(client.register(target.id(), event::PROCESS_EXIT), Ok(0));
+    end(&mut target);
+    until("it is refused", || daemon.counter("refused") > 0);
+    assert_eq!((daemon.counter("refused"), daemon.counter("signals")), (1, 0));
+    assert_eq!(client.pending(), []);
+    let complaints = daemon.stop_complaining();
+    assert!(complaints.contains("EPERM: CAP_KILL is missing"), "{complaints}");
 }
 
 #[test]
