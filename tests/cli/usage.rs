@@ -16,6 +16,7 @@ fn help_fits_a_screen_and_has_examples() {
             let help = kmonitor(&[command, option]).well();
             assert!(help.contains(&format!("Usage: kmonitor {command}")), "{help}");
             assert!(help.contains("\nExample"), "{help}");
+            assert!(help.contains("SIGINT"), "what signals do: {help}");
             assert!(help.lines().count() <= 24, "{help}");
             assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
         }

@@ -11,7 +11,7 @@ Examples:
   kmonitor doctor          What this user can do
   sudo kmonitor doctor     What root can do, with nothing left unchecked
 
-Exit status: 0 if kmonitor can be used here, 2 if not.";
+Exit status: 0 if kmonitor can be used here, 2 if not. SIGINT ends it; it leaves nothing.";
 
 /// Check whether kmonitor can be used here, and say what to do if not
 ///

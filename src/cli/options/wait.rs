@@ -12,9 +12,9 @@ use super::color::ColorOption;
 use super::serve::user;
 
 const EXAMPLES: &str = "\
-Examples:
-  kmonitor wait --status 1234            Exit with its status
-  kmonitor wait -t 9.5 -n make -u alice  For all of Alice's makes, at most 9.5 s";
+Examples: kmonitor wait --status 1234; kmonitor wait -t 9.5 -n make -u alice
+
+Signals: at SIGINT and SIGTERM it prints what is known so far, and ends.";
 
 /// Wait until processes have exited; they need not be children
 ///
