@@ -11,7 +11,9 @@ Examples:
   kmonitor doctor          What this user can do
   sudo kmonitor doctor     What root can do, with nothing left unchecked
 
-Exit status: 0 if kmonitor can be used here, 2 if not. SIGINT ends it; it leaves nothing.";
+Exit status: 0 if kmonitor can be used here, 2 if not.
+
+SIGINT ends it, and nothing is left.";
 
 /// Check whether kmonitor can be used here, and say what to do if not
 ///
