@@ -23,6 +23,7 @@ pub mod notify;
 pub mod observe;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
+pub mod records;
 pub mod registry;
 pub mod remedy;
 pub mod source;
