@@ -2,13 +2,26 @@
 //! input and output, with numbers that come back, beside another daemon that is attacked. The clients say what
 //! they check.
 
-use super::client::{Client, SIGNAL, Signalled, build, build_32, event};
-use super::program::{LONG, Program, finish_within, is_in_state, until};
+use super::client::{Client, SIGNAL, Signalled, build, build_32, event, project};
+use super::program::{LONG, Program, finish, finish_within, is_in_state, until};
 use super::promises::{holds, holds_for};
 use super::served::Place;
 use nix::sys::signal::Signal;
+use std::fs;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+
+#[test]
+fn every_client_has_a_help_text() {
+    for entry in fs::read_dir(project("tests/device/clients")).expect("the clients are there") {
+        let source = entry.expect("it is readable").path();
+        if source.extension().is_some_and(|extension| extension == "c") {
+            let name = source.file_stem().and_then(|stem| stem.to_str()).expect("a name");
+            let help = finish(Command::new(build(name)).arg("-h")).well();
+            assert!(help.starts_with(&format!("usage: {name}")) && help.lines().count() > 2, "{help}");
+        }
+    }
+}
 
 #[test]
 fn calls_that_signals_interrupt_are_exact() {

@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/*
- * A client of the device, told line by line what to do. It answers each line
- * with one: a number, negative for an errno; or the signals that came.
- *
- *   open PATH | close | register PID EVENTS SIGNAL | deregister PID EVENTS
- *   thread          starts a thread that does nothing; its id
- *   end             ends that thread
- *   take N          waits for N signals
- *   pending         the signals that are pending now
- *
- * A signal is SIGNO:CODE:ERRNO:PID:UID:VALUE.
- */
 #define _GNU_SOURCE
 #include "common.h"
 
 #include <pthread.h>
 #include <sys/syscall.h>
+
+static const char help[] =
+	"usage: client\n"
+	"A client of the device, told line by line what to do. It answers each line\n"
+	"with one: a number, negative for an errno; or the signals that came.\n"
+	"\n"
+	"  open PATH | close | register PID EVENTS SIGNAL | deregister PID EVENTS\n"
+	"  thread          starts a thread that does nothing; its id\n"
+	"  end             ends that thread\n"
+	"  take N          waits for N signals\n"
+	"  pending         the signals that are pending now\n"
+	"\n"
+	"A signal is SIGNO:CODE:ERRNO:PID:UID:VALUE.\n";
 
 static pid_t volatile thread;
 static pthread_t handle;
@@ -56,11 +57,12 @@ static void print_signals(int most, long milliseconds)
 	printf("\n");
 }
 
-int main(void)
+int main(int argc, char *argv[])
 {
 	char line[512], path[500];
 	int device = -1, pid, events, signal, count;
 
+	check_usage(argc, argv, 1, help);
 	prepare_signals();
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	while (fgets(line, sizeof line, stdin)) {

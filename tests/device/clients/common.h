@@ -16,6 +16,8 @@
 
 #include <linux/kmonitor.h>
 
+#include "usage.h"
+
 #define must(call)                                                                      \
 	do {                                                                            \
 		if (!(call))                                                            \

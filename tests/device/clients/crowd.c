@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/*
- * usage: crowd DEVICE REGISTRATIONS
- *
- * 64 monitors with so many registrations each, most for tasks that do not exist;
- * they share four targets that fork as fast as they can. Each monitor must hear
- * of each fork once, in the order of its target. Exit status 0: so it was.
- */
 #define _GNU_SOURCE
 #include "common.h"
 
 #include <sys/mman.h>
 #include <sys/wait.h>
+
+static const char help[] =
+	"usage: crowd DEVICE REGISTRATIONS\n"
+	"64 monitors with so many registrations each, most for tasks that do not exist;\n"
+	"they share four targets that fork as fast as they can. Each monitor must hear\n"
+	"of each fork once, in the order of its target. Exit status 0: so it was.\n";
 
 enum { MONITORS = 64, TARGETS = 4, FORKS = 500, NOBODY = 1 << 23 };
 
@@ -72,8 +71,10 @@ int main(int argc, char *argv[])
 	pid_t targets[TARGETS], monitors[MONITORS];
 	int registrations, status, wrong = 0, i;
 
-	if (argc != 3 || (registrations = atoi(argv[2])) <= TARGETS)
-		errx(2, "usage: crowd DEVICE REGISTRATIONS");
+	check_usage(argc, argv, 3, help);
+	registrations = positive(argv[2], help);
+	if (registrations <= TARGETS)
+		refuse_usage(help);
 	shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	must(shared != MAP_FAILED);
 	prepare_signals();

@@ -1,8 +1,4 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/*
- * Whether the kernel makes process events: who is bound to them hears them
- * without having asked, as long as the kernel counts any listener.
- */
 #define _GNU_SOURCE
 #include <err.h>
 #include <poll.h>
@@ -15,13 +11,22 @@
 #include <linux/connector.h>
 #include <linux/netlink.h>
 
-int main(void)
+#include "usage.h"
+
+static const char help[] =
+	"usage: eavesdrop\n"
+	"Tells whether the kernel makes process events: who is bound to them hears them\n"
+	"without having asked, as long as the kernel counts any listener. Prints events\n"
+	"or nothing.\n";
+
+int main(int argc, char *argv[])
 {
 	int connector = socket(AF_NETLINK, SOCK_DGRAM, NETLINK_CONNECTOR);
 	struct sockaddr_nl listener = { .nl_family = AF_NETLINK, .nl_groups = CN_IDX_PROC };
 	struct pollfd events = { .fd = connector, .events = POLLIN };
 	pid_t pid;
 
+	check_usage(argc, argv, 1, help);
 	if (connector == -1 || bind(connector, (struct sockaddr *)&listener, sizeof listener) == -1)
 		err(1, "connector");
 	pid = fork();

@@ -1,25 +1,23 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/*
- * usage: helpers DEVICE keep|dup ROUNDS
- *
- * A monitor registers through one open of the device, which helper processes
- * share that exit all the time: closes that are not the last. The helpers have
- * the lowest priority, and the processors are busy, so that they are slow about
- * it. DEREGISTER comes through another open. By its return every event before it
- * must be signalled, and none may come later.
- *
- *   keep    the monitor never closes a descriptor of the first open
- *   dup     it closes a copy, once it has registered
- *   -h      prints this
- *
- * Exit status 0: so it was.
- */
 #define _GNU_SOURCE
 #include "common.h"
 
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+
+static const char help[] =
+	"usage: helpers DEVICE keep|dup ROUNDS\n"
+	"A monitor registers through one open of the device, which helper processes\n"
+	"share that exit all the time: closes that are not the last. The helpers have\n"
+	"the lowest priority, and the processors are busy, so that they are slow about\n"
+	"it. DEREGISTER comes through another open. By its return every event before it\n"
+	"must be signalled, and none may come later.\n"
+	"\n"
+	"  keep    the monitor never closes a descriptor of the first open\n"
+	"  dup     it closes a copy, once it has registered\n"
+	"\n"
+	"Exit status 0: so it was.\n";
 
 enum { HOGS = 4, HELPERS = 2, FORKS = 10 };
 
@@ -86,8 +84,8 @@ int main(int argc, char *argv[])
 	const int events = KMONITOR_PROCESS_FORK | KMONITOR_PROCESS_EXIT;
 	int rounds, dups, round, i, lost = 0, late = 0, opens[2], go[2];
 
-	if (argc != 4 || (rounds = atoi(argv[3])) <= 0)
-		errx(argc == 2 && strcmp(argv[1], "-h") == 0 ? 0 : 2, "usage: helpers DEVICE keep|dup ROUNDS");
+	check_usage(argc, argv, 4, help);
+	rounds = positive(argv[3], help);
 	dups = strcmp(argv[2], "dup") == 0;
 	prepare_signals();
 	must(pipe2(go, O_CLOEXEC) == 0);

@@ -1,8 +1,4 @@
-// SPDX-License-Identifier: MIT OR Apache-2.0
-/*
- * Has a thread of another process make system calls, as somebody would who has
- * taken it over, and prints what each gives. By ptrace(2), as gdb does.
- */
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include <err.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,14 +7,15 @@
 #include <sys/user.h>
 #include <sys/wait.h>
 
-static void usage(FILE *out)
-{
-	fputs("usage: inject TID\n"
-	      "Reads lines NUMBER [ARGUMENT...] from its input: a system call of the thread TID,\n"
-	      "and up to six arguments, each a number or a text that begins with a slash or with\n"
-	      "text: (the call gets its address). Prints the result of each, -ERRNO for a failure.\n",
-	      out);
-}
+#include "usage.h"
+
+static const char help[] =
+	"usage: inject TID\n"
+	"Has a thread of another process make system calls, as somebody would who has\n"
+	"taken it over, and prints what each gives, -ERRNO for a failure. By ptrace(2),\n"
+	"as gdb does. Reads lines NUMBER [ARGUMENT...] from its input: a system call, and\n"
+	"up to six arguments, each a number or a text that begins with a slash or with\n"
+	"text: (the call gets its address).\n";
 
 static void check(long result, const char *what)
 {
@@ -54,14 +51,8 @@ int main(int argc, char *argv[])
 	char line[4096];
 	pid_t tid;
 
-	if (argc == 2 && strcmp(argv[1], "-h") == 0) {
-		usage(stdout);
-		return 0;
-	}
-	if (argc != 2 || (tid = atoi(argv[1])) <= 0) {
-		usage(stderr);
-		return 2;
-	}
+	check_usage(argc, argv, 2, help);
+	tid = positive(argv[1], help);
 	check(ptrace(PTRACE_ATTACH, tid, 0, 0), "cannot attach");
 	await_stop(tid);
 	check(ptrace(PTRACE_GETREGS, tid, 0, &before), "cannot read its registers");

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* Registers many tasks, of which few exist, and tells how many were taken. */
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -11,20 +10,21 @@
 
 #include <linux/kmonitor.h>
 
+#include "usage.h"
+
+static const char help[] =
+	"usage: many DEVICE COUNT\n"
+	"Registers the tasks 1 to COUNT, of which few exist, and prints how many the\n"
+	"device took and the errno of the first that it did not, or 0. Holds them until\n"
+	"its input ends.\n";
+
 int main(int argc, char *argv[])
 {
 	struct kmonitor_cmd command = { 0, KMONITOR_PROCESS_EXIT, 0 };
 	long wanted, taken;
 	int device;
 
-	if (argc == 2 && strcmp(argv[1], "-h") == 0) {
-		puts("usage: many DEVICE COUNT\n"
-		     "Registers the tasks 1 to COUNT, and prints how many the device took and the errno of\n"
-		     "the first that it did not, or 0. Holds them until its input ends.");
-		return 0;
-	}
-	if (argc != 3)
-		errx(2, "usage: many DEVICE COUNT");
+	check_usage(argc, argv, 3, help);
 	command.signal = SIGRTMAX;
 	signal(SIGRTMAX, SIG_IGN);
 	device = open(argv[1], O_RDWR);

@@ -1,17 +1,4 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/*
- * usage: race DEVICE close|deregister before|during fork|exit ROUNDS
- *
- * Rounds of "register, event, close at once" (each with an open of its own) or
- * "register, event, deregister at once". The event is complete before the call,
- * or happens during it in another process. An event that was complete before
- * the call must be signalled by its return; one that came before REGISTER must
- * not; none may be signalled twice, and none after the return.
- *
- * Nobody waits for late signals in a round: each round has a signal number of
- * its own for a while, and what comes later shows in a later round.
- * Exit status 0: so it was.
- */
 #define _GNU_SOURCE
 #include "common.h"
 
@@ -19,6 +6,18 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
+
+static const char help[] =
+	"usage: race DEVICE close|deregister before|during fork|exit ROUNDS\n"
+	"Rounds of \"register, event, close at once\" (each with an open of its own) or\n"
+	"\"register, event, deregister at once\". The event is complete before the call,\n"
+	"or happens during it in another process. An event that was complete before\n"
+	"the call must be signalled by its return; one that came before REGISTER must\n"
+	"not; none may be signalled twice, and none after the return.\n"
+	"\n"
+	"Nobody waits for late signals in a round: each round has a signal number of\n"
+	"its own for a while, and what comes later shows in a later round.\n"
+	"Exit status 0: so it was.\n";
 
 #define MOST_SIGNALS 100000
 
@@ -117,7 +116,7 @@ static pid_t make_child(int hold)
 	return child;
 }
 
-static void help(void)
+static void helper_work(void)
 {
 	int hold[2] = { -1, -1 };
 	pid_t child = 0;
@@ -154,7 +153,7 @@ static pid_t start_helper(void)
 	helper = fork_helper();
 	if (helper == 0) {
 		close(orders[1]);
-		help();
+		helper_work();
 	}
 	return helper;
 }
@@ -308,8 +307,8 @@ int main(int argc, char *argv[])
 	pid_t helper;
 	void (*round)(pid_t);
 
-	if (argc != 6 || (rounds = atol(argv[5])) <= 0)
-		errx(2, "usage: race DEVICE close|deregister before|during fork|exit ROUNDS");
+	check_usage(argc, argv, 6, help);
+	rounds = positive(argv[5], help);
 	path = argv[1];
 	by_close = is(argv[2], "close", "deregister");
 	before = is(argv[3], "before", "during");

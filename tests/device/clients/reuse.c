@@ -1,11 +1,4 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/*
- * usage: reuse DEVICE ROUNDS
- *
- * A monitor registers and is killed, and a stranger gets its pid; then the
- * target does something. In every other round the monitor's file lives on in
- * another process. Prints how many strangers were signalled; exit status 0: none.
- */
 #define _GNU_SOURCE
 #include "common.h"
 
@@ -14,6 +7,12 @@
 #include <stdint.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+
+static const char help[] =
+	"usage: reuse DEVICE ROUNDS\n"
+	"A monitor registers and is killed, and a stranger gets its pid; then the\n"
+	"target does something. In every other round the monitor's file lives on in\n"
+	"another process. Prints how many strangers were signalled; exit status 0: none.\n";
 
 /* A fork with a chosen pid, which may be given back a moment after its task has gone. */
 static pid_t fork_as(pid_t pid)
@@ -43,8 +42,8 @@ int main(int argc, char *argv[])
 	pid_t target, chosen;
 	siginfo_t info;
 
-	if (argc != 3 || (rounds = atoi(argv[2])) <= 0)
-		errx(2, "usage: reuse DEVICE ROUNDS");
+	check_usage(argc, argv, 3, help);
+	rounds = positive(argv[2], help);
 	prepare_signals();
 	must(pipe(go) == 0 && pipe(done) == 0);
 	target = fork_helper();

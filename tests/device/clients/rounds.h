@@ -30,17 +30,6 @@ static inline void fail(const char *format, ...)
 	_exit(1);
 }
 
-/* -h, or arguments that are too few or many, print the text and end the program. */
-static inline void check_usage(int argc, char *argv[], int wanted, const char *help)
-{
-	int asked = argc == 2 && strcmp(argv[1], "-h") == 0;
-
-	if (asked || argc != wanted) {
-		fputs(help, asked ? stdout : stderr);
-		exit(asked ? 0 : 2);
-	}
-}
-
 static inline pid_t wait_for(pid_t child, int *status)
 {
 	pid_t waited;

@@ -1,17 +1,4 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/*
- * usage: soak DEVICE SECONDS
- *
- * A storm of forks and threads on all processors, among it 100 targets that
- * keep account of what they create. Each of their forks, new threads and exits
- * must be signalled once, those of one target in order, to the one of four
- * monitors that watches it. In the middle of the time it says "half" and waits
- * for a line; half a second later some of the targets end.
- *
- * Prints how many signals came, how many are missing, and how many came that
- * nobody accounts for; exit status 0: all exits came, and nothing unaccounted
- * for.
- */
 #define _GNU_SOURCE
 #include "common.h"
 
@@ -20,6 +7,18 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
+
+static const char help[] =
+	"usage: soak DEVICE SECONDS\n"
+	"A storm of forks and threads on all processors, among it 100 targets that\n"
+	"keep account of what they create. Each of their forks, new threads and exits\n"
+	"must be signalled once, those of one target in order, to the one of four\n"
+	"monitors that watches it. In the middle of the time it says \"half\" and waits\n"
+	"for a line; half a second later some of the targets end.\n"
+	"\n"
+	"Prints how many signals came, how many are missing, and how many came that\n"
+	"nobody accounts for; exit status 0: all exits came, and nothing unaccounted\n"
+	"for.\n";
 
 /* Each target of a monitor has a signal of its own. */
 enum { MONITORS = 4, EACH = 25, TARGETS = MONITORS * EACH, MORTAL = 20, NOISE = 2, MOST = 1 << 17 };
@@ -183,8 +182,8 @@ int main(int argc, char *argv[])
 	siginfo_t info;
 	int i;
 
-	if (argc != 3 || (seconds = atof(argv[2])) <= 0)
-		errx(2, "usage: soak DEVICE SECONDS");
+	check_usage(argc, argv, 3, help);
+	seconds = positive(argv[2], help);
 	shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	must(shared != MAP_FAILED);
 	prepare_signals();

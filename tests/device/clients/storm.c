@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/*
- * usage: storm DEVICE COUNT
- *
- * A target forks COUNT children as fast as it can. Each fork must be signalled
- * once, in order, with the whole siginfo. Exit status 0: so it was.
- */
 #define _GNU_SOURCE
 #include "common.h"
 
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
+
+static const char help[] =
+	"usage: storm DEVICE COUNT\n"
+	"A target forks COUNT children as fast as it can. Each fork must be signalled\n"
+	"once, in order, with the whole siginfo. Exit status 0: so it was.\n";
 
 /* Not root, so that si_uid has something to tell. */
 #define TARGET_UID 65534
@@ -66,8 +65,8 @@ int main(int argc, char *argv[])
 	double begin, end;
 	pid_t target;
 
-	if (argc != 3 || (count = atoi(argv[2])) <= 0)
-		errx(2, "usage: storm DEVICE COUNT");
+	check_usage(argc, argv, 3, help);
+	count = positive(argv[2], help);
 	children = mmap(NULL, (count + 1) * sizeof *children, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
 			-1, 0);
 	infos = calloc(count + 1, sizeof *infos);

@@ -1,17 +1,4 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/*
- * usage: strangers DEVICE THREADS SECONDS
- *
- * So many threads of a user who may not open the device ask for its file system's
- * figures (statfs) without end, which takes no permission. Meanwhile a monitor
- * watches a target that forks: every fork must be signalled. Prints how long after
- * the fork's begin that was. Both go before all ordinary programs, so that it is
- * the device's delay.
- *
- *   -h    prints this
- *
- * Exit status 0: so it was.
- */
 #define _GNU_SOURCE
 #include "common.h"
 
@@ -21,6 +8,16 @@
 #include <sys/vfs.h>
 #include <sys/wait.h>
 #include <time.h>
+
+static const char help[] =
+	"usage: strangers DEVICE THREADS SECONDS\n"
+	"So many threads of a user who may not open the device ask for its file system's\n"
+	"figures (statfs) without end, which takes no permission. Meanwhile a monitor\n"
+	"watches a target that forks: every fork must be signalled. Prints how long after\n"
+	"the fork's begin that was. Both go before all ordinary programs, so that it is\n"
+	"the device's delay.\n"
+	"\n"
+	"Exit status 0: so it was.\n";
 
 enum { NOBODY = 65534, MOST = 100000 };
 
@@ -101,18 +98,19 @@ int main(int argc, char *argv[])
 {
 	static double delays[MOST];
 	int threads, fd, go[2], seen = 0;
+	double seconds;
 	siginfo_t info;
 	pid_t pid, strangers = 0;
 
-	if (argc != 4 || atof(argv[3]) <= 0)
-		errx(argc == 2 && strcmp(argv[1], "-h") == 0 ? 0 : 2, "usage: strangers DEVICE THREADS SECONDS");
+	check_usage(argc, argv, 4, help);
+	seconds = positive(argv[3], help);
 	device = argv[1];
 	threads = atoi(argv[2]);
 	target = mmap(NULL, sizeof *target, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	must(target != MAP_FAILED);
 	prepare_signals();
 	must(pipe(go) == 0);
-	pid = start_target(go[0], atof(argv[3]));
+	pid = start_target(go[0], seconds);
 	fd = open(device, O_RDWR | O_CLOEXEC);
 	must(fd != -1);
 	errno = -command(fd, KMONITOR_IOW_REGISTER, pid, KMONITOR_PROCESS_FORK | KMONITOR_PROCESS_EXIT, SIGRTMIN);

@@ -1,7 +1,4 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/*
- * A target with a second thread, whose id it prints.
- */
 #define _GNU_SOURCE
 #include "common.h"
 
@@ -9,7 +6,8 @@
 #include <sys/syscall.h>
 
 static const char help[] =
-	"usage: threads execute | threads new\n"
+	"usage: threads execute|new\n"
+	"A target with a second thread, whose id it prints.\n"
 	"execute: at a line of input the second thread executes cat. new: at a line of\n"
 	"input a thread is made that executes cat as its first deed.\n";
 
@@ -44,10 +42,9 @@ int main(int argc, char *argv[])
 	int new = argc == 2 && strcmp(argv[1], "new") == 0;
 	pthread_t thread;
 
-	if (argc != 2 || (!new && strcmp(argv[1], "execute") != 0)) {
-		fputs(help, argc == 2 && strcmp(argv[1], "-h") == 0 ? stdout : stderr);
-		return 2;
-	}
+	check_usage(argc, argv, 2, help);
+	if (!new && strcmp(argv[1], "execute") != 0)
+		refuse_usage(help);
 	if (new) {
 		say_tid();
 		wait_for_line();

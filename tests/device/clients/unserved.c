@@ -1,16 +1,4 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/*
- * usage: unserved DEVICE
- *
- * Makes ioctls whose pointer leads into memory that nobody serves: a page that a
- * userfaultfd watches, and that is never filled. The kernel fetches no argument
- * for these commands, so the device must answer at once, and go on to answer
- * everybody else's. Who would read that page would wait for ever.
- *
- *   -h    prints this
- *
- * Exit status 0: each was answered with EINVAL.
- */
 #define _GNU_SOURCE
 #include "common.h"
 
@@ -19,6 +7,15 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <termios.h>
+
+static const char help[] =
+	"usage: unserved DEVICE\n"
+	"Makes ioctls whose pointer leads into memory that nobody serves: a page that a\n"
+	"userfaultfd watches, and that is never filled. The kernel fetches no argument\n"
+	"for these commands, so the device must answer at once, and go on to answer\n"
+	"everybody else's. Who would read that page would wait for ever.\n"
+	"\n"
+	"Exit status 0: each was answered with EINVAL.\n";
 
 enum { PAGE = 4096, CALLS = 200 };
 
@@ -45,8 +42,7 @@ int main(int argc, char *argv[])
 	int device, i;
 	void *page;
 
-	if (argc != 2 || argv[1][0] == '-')
-		errx(argc == 2 && strcmp(argv[1], "-h") == 0 ? 0 : 2, "usage: unserved DEVICE");
+	check_usage(argc, argv, 2, help);
 	device = open(argv[1], O_RDWR | O_CLOEXEC);
 	must(device != -1);
 	page = unserved_page();
