@@ -1,6 +1,7 @@
 //! The node as a character device, in a guest whose kernel has CUSE.
 
 mod choice;
+mod circumstances;
 mod doctor;
 mod examples;
 mod lifecycle;
