@@ -13,6 +13,7 @@ pub mod descriptors;
 pub mod doctor;
 pub mod driver;
 pub mod event;
+pub mod history;
 pub mod holders;
 pub mod ids;
 pub mod keeper;
