@@ -66,6 +66,8 @@ impl View {
 fn make() -> Result<(OwnedFd, OwnedFd), ViewError> {
     unshare(CloneFlags::CLONE_NEWNS).map_err(failed("make a mount namespace"))?;
     let namespace = File::open("/proc/thread-self/ns/mnt").map_err(failed("open the mount namespace"))?;
+    // To the namespace's own root: in a chroot, `/` is none, and the mounts above it stay out of reach.
+    setns(&namespace, CloneFlags::CLONE_NEWNS).map_err(failed("go to the root of mounts"))?;
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     nix::mount::mount(None::<&str>, "/", None::<&str>, private, None::<&str>)
         .map_err(failed("make mounts private"))?;

@@ -149,6 +149,31 @@ fn in_a_mount_namespace_of_its_own_the_daemon_warns_that_nobody_sees_the_node() 
     }
 }
 
+/// Runs a command in a chroot that is no mount point, as debootstrap makes one: ROOT KMONITOR PLACE COMMAND...
+const IN_CHROOT: &str = "root=$1
+for directory in /bin /lib /lib64 /usr /proc /dev \"${2%/*}\" \"${3%/*}\"; do
+    mkdir -p \"$root${directory%/*}\"
+    if [ -L $directory ]; then
+        cp -a $directory $root$directory
+    elif [ -e $directory ]; then
+        mkdir -p $root$directory
+        mount --bind $directory $root$directory
+    fi
+done
+shift 3
+exec chroot $root \"$@\"";
+
+#[test]
+fn in_a_chroot_it_serves_with_few_rights() {
+    let place = Place::new();
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-ec", IN_CHROOT, "sh"]).arg(place.beside("root"));
+    command.args([KMONITOR, place.text(), KMONITOR, "run", "--path", place.text(), "--"]);
+    let ended = finish(command.args(["sh", "-c", "test -e \"$0\" && echo served", place.text()]));
+    assert_eq!(ended.well(), "served\n");
+    place.assert_clean();
+}
+
 /// True if what is mounted below the place is mounted in other namespaces, too.
 fn is_shared(place: &Place) -> bool {
     let directory = place.path().parent().expect("it has one");
