@@ -1,4 +1,7 @@
 //! The rules of the 2004 driver's open, ioctl and release (facts 1-34), in terms of the registry.
+//!
+//! "Fact 14" is a numbered fact of docs/behaviour.md, which describes that driver; "rule R2" is one of the
+//! rules in DIFFERENCES.md that mend its defects; "promise P2" is in docs/promises.md.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -47,7 +47,7 @@ enum {
 
 struct test {
 	const char *name;
-	const char *fact;	/* numbers in original-driver.md */
+	const char *fact;	/* numbers in docs/behaviour.md */
 	const char *claim;
 	const char *expected;	/* what the original shows */
 	unsigned flags;
