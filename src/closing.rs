@@ -2,8 +2,9 @@
 //!
 //! FUSE reports every close() and waits for our answer; whether that descriptor was the last shows only in
 //! the release that follows, which the closer queues by itself when it next runs, and does not wait for.
-//! Between the two a signal could overtake the end of close(). So from our answer on the signals of the
-//! file's registrations are held, until it is known that the file is still open; a release drops them.
+//! Between the two a signal could overtake the end of close() (docs/kernel-facts.md#a-close-does-not-wait).
+//! So from our answer on the signals of the file's registrations are held, until it is known that the file
+//! is still open; a release drops them.
 //!
 //! It is known at once where the file is in another table of descriptors than the closer's
 //! ([`crate::holders`]), which is how things are when a monitor's helpers exit. Else the closer must be seen

@@ -1,9 +1,10 @@
 //! From an event to a signal: the siginfo, the sending, and the signals that have to wait.
 //!
 //! A monitor whose signal queue is full gets its signals later, in their order; no system call tells
-//! when there is room again, so sending is tried now and then. Signals of a registration that may be
-//! going (see [`crate::closing`]) wait too. All this stays on the core thread: a
-//! try does not block, and a waiting signal must go with its registration before DEREGISTER returns.
+//! when there is room again (docs/kernel-facts.md#a-full-signal-queue), so sending is tried now and
+//! then. Signals of a registration that may be going (see [`crate::closing`]) wait too. All this stays on the
+//! core thread: a try does not block, and a waiting signal must go with its registration before DEREGISTER
+//! returns.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 //! The loop: the one place where source, device queue, registry and notify meet.
 //!
-//! Two rules make the promise about closing and deregistering exact (DESIGN, P2). Both queues are
-//! filled before the system call that filled them returns, so:
+//! Two rules make the promise about closing and deregistering exact (promise P2). Both queues are
+//! filled before the system call that filled them returns (docs/kernel-facts.md#order-in-the-queue), so:
 //!
 //! * before an event is signalled, the device queue is drained: a release in it means that close()
 //!   may have returned, and one that may be about to come holds the signal ([`crate::closing`]);

@@ -1,6 +1,6 @@
-//! The node as a character device in user space (device-transport facts §1-3): the closest to the
-//! original that a stock kernel offers. close() waits for our answer, and ioctls fetch exactly what
-//! we name.
+//! The node as a character device in user space: the closest to the original that a stock kernel
+//! offers. close() waits for our answer (docs/kernel-facts.md#a-close-waits), and ioctls fetch exactly
+//! what we name (docs/kernel-facts.md#the-argument-of-an-ioctl).
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -32,7 +32,7 @@ pub struct CuseNode(Channel<File>);
 
 impl CuseNode {
     /// Has the kernel make the device `name` of an open [`CUSE_DEVICE`], with a number of the kernel's
-    /// choice. 10:221, the original's, cannot be had: the misc driver owns all of major 10.
+    /// choice: 10:221, the original's, cannot be had (docs/kernel-facts.md#the-device-number).
     pub fn create(mut device: File, name: &str) -> io::Result<CuseNode> {
         let mut frame = [0; wire::READ_BUFFER];
         let len = device.read(&mut frame)?;

@@ -1,4 +1,4 @@
-//! The node as a FUSE mount whose root is one regular file (device-transport facts §4).
+//! The node as a FUSE mount whose root is one regular file (docs/kernel-facts.md#the-kernels-part-of-a-file).
 //!
 //! fuser mounts it and negotiates; then the queue is read here, since exact closing needs a queue
 //! that can be drained and a raw ioctl argument, which fuser's trait hides.

@@ -167,7 +167,7 @@ pub enum SourceError {
          (--network=host --pid=host --privileged)"
     )]
     NetworkNamespace,
-    /// Requests are not even answered in a child pid or user namespace.
+    /// Requests are not even answered in a child pid or user namespace (docs/kernel-facts.md#namespaces).
     #[error(
         "the kernel ignores our subscription to process events, as it does inside a container's pid or \
          user namespace: run kmonitor on the host, or in a container with --pid=host --network=host --privileged"

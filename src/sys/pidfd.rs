@@ -17,7 +17,8 @@ use nix::unistd::{ForkResult, fork};
 #[derive(Debug)]
 pub struct PidFd(OwnedFd);
 
-/// The siginfo of a queued signal (`SI_QUEUE`), as `rt_sigqueueinfo(2)` takes it.
+/// The siginfo of a queued signal (`SI_QUEUE`), as `rt_sigqueueinfo(2)` takes it
+/// (docs/kernel-facts.md#siginfo-of-a-queued-signal).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueuedSignal {
     /// `si_signo`
@@ -109,7 +110,7 @@ impl PidFd {
         Ok(PidFd(unsafe { OwnedFd::from_raw_fd(fd as i32) }))
     }
 
-    /// True once the process has ended, all its threads included.
+    /// True once the process has ended, all its threads included (docs/kernel-facts.md#readable).
     pub fn has_exited(&self) -> bool {
         let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
         matches!(poll(&mut fds, PollTimeout::ZERO), Ok(n) if n > 0)
@@ -131,7 +132,7 @@ impl PidFd {
     }
 
     /// The wait status of a process that has been reaped (`PIDFD_GET_INFO`, Linux 6.15). `None` before, and on
-    /// older kernels.
+    /// older kernels (docs/kernel-facts.md#exit-status).
     pub fn exit_status(&self) -> Option<ExitStatus> {
         let mut info = Info { mask: INFO_EXIT, ..Info::default() };
         // SAFETY: the request's number says how many bytes the kernel reads and writes, and they are there.

@@ -1,7 +1,7 @@
 //! Exits that wait for their processes' death, and the pidfds that tell of it.
 //!
-//! The program sees an exit when it begins. It is reported when memory, files and locks are given back:
-//! when the pidfd is readable.
+//! The program sees an exit when it begins (docs/kernel-facts.md#exits-begin-long-before-death). It is
+//! reported when memory, files and locks are given back: when the pidfd is readable.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs;
@@ -226,7 +226,8 @@ impl Exits {
 
 /// True if the process has begun to exit and is not dead.
 ///
-/// The word alone does not tell: a new task can be seen a moment before its birth has changed it.
+/// The word alone does not tell: a new task can be seen a moment before its birth has changed it
+/// (docs/kernel-facts.md#births).
 pub(super) fn is_exiting(tid: Tid) -> bool {
     let Ok(pidfd) = PidFd::open(tid.0) else { return false };
     let exiting = procfs::task_stat(tid.0, tid.0).is_some_and(|stat| stat.flags & PF_EXITING != 0);

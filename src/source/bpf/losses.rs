@@ -108,7 +108,8 @@ impl BpfSource {
         }
     }
 
-    /// If the kernel has skipped programs: what they would have told is not known.
+    /// If the kernel has skipped programs (docs/kernel-facts.md#skipped-programs): what they would have
+    /// reported is not known.
     pub(super) fn notice_skipped(&mut self) {
         let now = Instant::now();
         if self.losses.asked.is_some_and(|asked| now < asked + ASK_AGAIN) {

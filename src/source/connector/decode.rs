@@ -108,7 +108,7 @@ fn connector(message: &[u8]) -> Result<Option<Message>, Malformed> {
 }
 
 /// For a new thread the kernel names the process's parent, not the creator, which is taken to be
-/// the main thread (event-sources fact (a)).
+/// the main thread (docs/kernel-facts.md#creators).
 fn fork(parent: Tid, parent_tgid: Tgid, child: Tid, child_tgid: Tgid, at: Stamp) -> Event {
     let (kind, target, tgid) = if child == child_tgid.leader() {
         (Kind::ProcessFork, parent, parent_tgid)

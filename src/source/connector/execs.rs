@@ -13,7 +13,8 @@ use super::notice::Notice;
 const EXIT_AFTER_EXEC: Duration = Duration::from_millis(20);
 
 /// An exec that waits for them. The kernel reports the end of a thread a moment after it has let the exec
-/// go on that waited for it, so that the exec may come first.
+/// go on that waited for it, so that the exec may come first
+/// (docs/kernel-facts.md#threads-that-an-exec-ended).
 #[derive(Debug)]
 pub struct Exec {
     event: Event,

@@ -1,9 +1,9 @@
 //! The kernel's count of the proc connector's listeners, and how it is mended.
 //!
 //! Any user can make the kernel miscount; at 0 and below nobody is sent anything, not even answers
-//! (event-sources fact 1). The count cannot be read. So it is raised until we hear of ourselves, in growing steps
-//! and however long that takes, a million in about a second; and then lowered to what it should be: a count that is
-//! too high makes the kernel work for nobody.
+//! (docs/kernel-facts.md#listeners). The count cannot be read. So it is raised until we hear of ourselves, in
+//! growing steps and however long that takes, a million in about a second; and then lowered to what it should
+//! be: a count that is too high makes the kernel work for nobody.
 
 use std::time::{Duration, Instant};
 

@@ -19,7 +19,7 @@ use super::listeners::{IGNORE, LISTEN, Mending};
 use super::notice::Notice;
 use super::sieve::Sieve;
 
-/// The queue's usual size in bytes. An event takes 832 bytes of it.
+/// The queue's usual size in bytes. An event takes 832 bytes of it (docs/kernel-facts.md#room-in-the-queue).
 pub const RECEIVE_BUFFER: usize = 64 << 20;
 
 /// A subscription outlives the last watched task by this much: clients that register and deregister
@@ -37,7 +37,7 @@ const NOTHING_COMES: &str = "the kernel sends no process events: its count of li
     reported. End that program";
 
 /// How often a subscription is tried out while tasks are watched. Any user can silence the connector for
-/// everybody (event-sources fact 1), and nothing tells.
+/// everybody, and nothing tells (docs/kernel-facts.md#listeners).
 pub(super) const BEAT: Duration = Duration::from_secs(1);
 
 /// Events from the kernel's proc connector. The first `commit` with a watched task subscribes.

@@ -278,7 +278,7 @@ impl Targets {
     }
 
     /// True if the task has ended and its exit was not heard of yet, so that it must come at once:
-    /// the kernel lets waiters go a moment before it reports the exit (event-sources fact (e)).
+    /// the kernel lets waiters go a moment before it reports the exit (docs/kernel-facts.md#late-exits).
     pub fn exit_is_due(&self, tid: Tid) -> bool {
         // Before the exit of the number's last owner has been heard of, it is not this one's turn.
         let target = self.targets.get(&tid).filter(|target| target.living && target.told != Told::Ahead);
