@@ -1,12 +1,15 @@
 //! From records to a history.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::records::{Process, Record, What};
 
 use super::life::{Birth, End, Exit, Life, Program, Run};
 use super::{History, Loss};
+
+/// The name of a process that kmonitor has made to execute the command that it watches: it has done nothing else.
+const HELD: &str = "kmonitor-spawn";
 
 /// A history that grows with each record.
 #[derive(Debug, Default)]
@@ -16,15 +19,14 @@ pub struct Builder {
     living: HashMap<i32, usize>,
     /// Those that were seen before their parent, by its pid.
     orphans: HashMap<i32, Vec<usize>>,
-    /// This child of ours was made to be watched: who sees it knows its birth.
-    own_child: Option<i32>,
+    /// Those that began as [`HELD`].
+    held: HashSet<usize>,
 }
 
 impl Builder {
-    /// Nothing is known. `own_child` is the pid of a child of this program that was made to execute the command that
-    /// is watched, and has executed nothing yet.
-    pub fn new(own_child: Option<i32>) -> Builder {
-        Builder { own_child, ..Builder::default() }
+    /// Nothing is known.
+    pub fn new() -> Builder {
+        Builder::default()
     }
 
     /// How many processes there were until now.
@@ -46,11 +48,22 @@ impl Builder {
         match &record.what {
             What::Seen { process, tid: None } => self.seen(process, at),
             What::Fork { process, .. } => self.fork(process, at),
-            What::Exec { process, .. } => self.exec(process, at),
+            What::Exec { process, .. } => {
+                let index = self.exec(process, at);
+                let runs = &self.history.lives[index].runs;
+                if self.held.contains(&index) && runs.len() == 2 && runs[0].is_inherited {
+                    self.release(index, record);
+                }
+            }
             What::Exit { process, .. } => {
                 let index = self.known(&process.process, at);
                 self.living.remove(&process.process.pid);
-                self.history.lives[index].end = End::Exit(at, Exit::of(process));
+                let mut exit = Exit::of(process);
+                if self.held.contains(&index) {
+                    // It counts from when it was made, and waited for us.
+                    exit.duration = None;
+                }
+                self.history.lives[index].end = End::Exit(at, exit);
             }
             // A thread tells that its process lives.
             What::Seen { process, .. }
@@ -83,8 +96,8 @@ impl Builder {
     }
 
     fn seen(&mut self, process: &Process, at: u64) {
-        let is_own = self.own_child == Some(process.pid);
-        let birth = if is_own { Birth::Fork(at) } else { Birth::Earlier(at) };
+        let is_held = process.comm.as_deref() == Some(HELD);
+        let birth = if is_held { Birth::Fork(at) } else { Birth::Earlier(at) };
         let index = match self.same(process) {
             // Its threads were seen first.
             Some(index) if matches!(self.history.lives[index].birth, Birth::Unknown(_)) => {
@@ -96,7 +109,10 @@ impl Builder {
             Some(index) => return self.history.lives[index].last = at,
             None => self.add(process, birth, at),
         };
-        self.execute(index, process, at, is_own);
+        if is_held {
+            self.held.insert(index);
+        }
+        self.execute(index, process, at, is_held);
         if self.history.lives[index].parent.is_none()
             && let Some(ppid) = process.ppid
         {
@@ -124,13 +140,25 @@ impl Builder {
         self.execute(index, process, at, true);
     }
 
-    fn exec(&mut self, process: &Process, at: u64) {
+    /// What this process did before was to wait for us: it begins here.
+    fn release(&mut self, index: usize, record: &Record) {
+        let life = &mut self.history.lives[index];
+        life.birth = Birth::Fork(record.mono_ns);
+        life.runs.remove(0);
+        if self.history.lives.len() == 1 {
+            self.history.time = Some((record.mono_ns, record.mono_ns));
+            self.history.clock = Some((record.mono_ns, record.time));
+        }
+    }
+
+    fn exec(&mut self, process: &Process, at: u64) -> usize {
         let index = match self.same(process) {
             Some(index) => index,
             // What it executed before is not known.
             None => self.add(process, Birth::Unknown(at), at),
         };
         self.execute(index, process, at, false);
+        index
     }
 
     /// It executes what the record says from now on.

@@ -11,7 +11,7 @@ mod tests;
 
 pub use builder::Builder;
 pub use fold::{Rest, Row, rows};
-pub use life::{Birth, Code, End, Exit, Life, Program, Run};
+pub use life::{Birth, Code, End, Exit, Life, Program, Run, base_name};
 
 use std::ops::RangeInclusive;
 

@@ -43,7 +43,7 @@ fn exit(process: Process, code: i32) -> What {
 
 /// A history of these, a nanosecond apart, from 100 on.
 fn history(all: impl IntoIterator<Item = What>) -> History {
-    let mut builder = Builder::new(None);
+    let mut builder = Builder::new();
     for (what, seq) in all.into_iter().zip(0..) {
         builder.take(&Record { v: VERSION, seq, time: Timestamp::UNIX_EPOCH, mono_ns: 100 + seq, what });
     }
@@ -140,18 +140,21 @@ fn those_that_were_there_may_come_before_their_parents() {
 }
 
 #[test]
-fn a_child_that_was_made_to_be_watched_has_a_birth() {
-    let mut builder = Builder::new(Some(11));
-    let own = with_program(process(11, 10, 1), "kmonitor tree");
-    let mut take = |what, at| {
-        builder.take(&Record { v: VERSION, seq: at, time: Timestamp::UNIX_EPOCH, mono_ns: at, what });
+fn a_child_that_was_made_to_be_watched_begins_with_its_program() {
+    let mut own = with_program(process(11, 10, 1), "kmonitor tree");
+    own.set_comm(b"kmonitor-spawn");
+    let ended = |process| {
+        let process = Ended { process, duration_ns: Some(1000), ..Ended::default() };
+        What::Exit { process, creator_tid: None }
     };
-    take(seen(own.clone()), 5);
-    take(exit(own, 0), 8);
-    assert_eq!((builder.all(), builder.now()), (1, 0));
-    let history = builder.finish();
-    assert_eq!((history.life(0).birth, history.life(0).duration()), (Birth::Fork(5), Some(3)));
-    assert!(history.life(0).runs[0].is_inherited);
+    let date = with_program(process(11, 10, 1), "date");
+    let executed = history([seen(own.clone()), exec(date.clone()), exec(date.clone()), ended(date)]);
+    let life = executed.life(0);
+    assert_eq!((life.birth, life.duration(), life.runs.len()), (Birth::Fork(101), Some(2), 2));
+    assert_eq!((executed.time(), name(&executed, 0).as_deref()), (Some(101..=103), Some("date")));
+    let never = history([seen(own.clone()), ended(own)]);
+    assert_eq!((never.life(0).birth, never.life(0).duration()), (Birth::Fork(100), Some(1)));
+    assert!(never.life(0).runs[0].is_inherited);
 }
 
 /// A make that compiles so many files, of which these fail.
