@@ -13,7 +13,7 @@ Examples:
 
 Exit status: 0 if kmonitor can be used here, 2 if not.
 
-SIGINT ends it, and nothing is left.";
+Signals: SIGINT ends it, and nothing is left.";
 
 /// Check whether kmonitor can be used here, and say what to do if not
 ///
