@@ -189,5 +189,5 @@ fn a_ring_of_one_page_delivers_every_exit_once() {
     assert_eq!(watcher.inputs.len(), children.len());
     let counters = watcher.source.counters();
     assert!(counters.lost > 50, "{counters:?}");
-    assert_eq!(counters.lost, counters.recovered);
+    assert_eq!(counters.lost, counters.exits_recovered);
 }

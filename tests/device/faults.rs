@@ -102,23 +102,22 @@ fn signals_that_wait_go_with_their_registration() {
     daemon.stop();
 }
 
-fn serve_with_few_descriptors(place: &Place) -> Served {
+fn serve_with_few_descriptors(place: &Place, source: &str) -> Served {
     let mut command = Command::new("prlimit");
-    command.arg("--nofile=100:100").arg(KMONITOR).args(["serve", "--path", place.text()]);
+    command.arg("--nofile=100:100").arg(KMONITOR).args(["serve", "--path", place.text(), "--source", source]);
     place.serve_by(command)
 }
 
-#[test]
-fn out_of_descriptors_exits_are_told_and_the_shortage_is_too() {
+fn exits_are_told_out_of_descriptors(source: &str) {
     const TARGETS: usize = 100;
     let place = Place::new();
-    let daemon = serve_with_few_descriptors(&place);
+    let daemon = serve_with_few_descriptors(&place, source);
     let mut client = Client::of(&place);
     let mut targets: Vec<Program> = (0..TARGETS).map(|_| cat()).collect();
     for target in &targets {
         assert_eq!(client.register(target.id(), event::PROCESS_EXIT), Ok(0));
     }
-    assert!(daemon.counter("unarmed") as usize > TARGETS / 2);
+    until("the shortage is counted", || daemon.counter("unarmed") as usize > TARGETS / 2);
     let mut another = Client::of(&place);
     assert_eq!(another.register(targets[0].id(), event::PROCESS_EXIT), Ok(0));
     targets.iter_mut().for_each(end);
@@ -133,9 +132,19 @@ fn out_of_descriptors_exits_are_told_and_the_shortage_is_too() {
 }
 
 #[test]
+fn out_of_descriptors_exits_are_told_and_the_shortage_is_too() {
+    exits_are_told_out_of_descriptors("bpf");
+}
+
+#[test]
+fn also_those_that_the_proc_connector_reports() {
+    exits_are_told_out_of_descriptors("connector");
+}
+
+#[test]
 fn with_more_monitors_than_descriptors_registering_fails_and_the_daemon_serves_on() {
     let place = Place::new();
-    let daemon = serve_with_few_descriptors(&place);
+    let daemon = serve_with_few_descriptors(&place, "auto");
     let mut target = cat();
     let mut clients: Vec<Client> = (0..110).map(|_| Client::of(&place)).collect();
     let results: Vec<_> =

@@ -11,7 +11,7 @@ use crate::ids::{Tgid, Tid};
 use crate::observe::Observer;
 
 use super::super::{Interest, Mark, Source, SourceError};
-use super::{BpfSource, Input as BpfInput, LostKind, TaskEvent};
+use super::{BpfSource, Counters, Input as BpfInput, LostKind, TaskEvent};
 
 /// Events for [`Interest::Events`].
 const EVENTS: EventMask = EventMask(
@@ -56,12 +56,31 @@ pub struct BpfEvents {
     source: BpfSource,
     watched: HashMap<Tid, Watches>,
     observer: Observer,
+    /// What the observer's counters have of the source's.
+    counted: Counters,
 }
 
 impl BpfEvents {
     /// Nothing is watched.
     pub fn new(source: BpfSource, observer: Observer) -> BpfEvents {
-        BpfEvents { source, watched: HashMap::new(), observer }
+        BpfEvents { source, watched: HashMap::new(), observer, counted: Counters::default() }
+    }
+
+    /// Passes on what the source has counted since.
+    fn count(&mut self) {
+        let (now, before) = (self.source.counters(), self.counted);
+        self.counted = now;
+        let counters = &self.observer.counters;
+        counters.overflows.add_many(now.overflows - before.overflows);
+        counters.exits_recovered.add_many(now.exits_recovered - before.exits_recovered);
+        counters.execs_recovered.add_many(now.execs_recovered - before.execs_recovered);
+        counters.unarmed.add_many(now.unarmed - before.unarmed);
+        if now.unarmed > before.unarmed {
+            self.observer.say(
+                "too few descriptors for all targets: the exits of some can be reported a tenth of a second late: \
+                 raise the limit of open files (ulimit -n, LimitNOFILE= of the unit)",
+            );
+        }
     }
 
     fn event(&self, event: &TaskEvent) -> Event {
@@ -88,7 +107,10 @@ impl Source for BpfEvents {
     }
 
     fn next(&mut self) -> Result<Option<Input>, SourceError> {
-        let Some(input) = self.source.next_input() else { return Ok(None) };
+        let Some(input) = self.source.next_input() else {
+            self.count();
+            return Ok(None);
+        };
         Ok(Some(match input {
             BpfInput::Event(event) => Input::Event(self.event(&event)),
             // Nobody is followed.
@@ -158,6 +180,7 @@ impl Source for BpfEvents {
 
     fn idle(&mut self) -> Option<Duration> {
         self.source.idle();
+        self.count();
         self.source.deadline().map(|at| at.saturating_duration_since(Instant::now()))
     }
 

@@ -177,13 +177,13 @@ impl Exits {
         ended
     }
 
-    /// Opens a pidfd of a process before it exits, so that its exit is reported after one wake-up. In vain
-    /// for a number that no process has.
-    pub fn arm(&mut self, words: &Words, tid: Tid) {
+    /// Opens a pidfd of a process before it exits, so that its exit is reported after one wake-up. ESRCH and
+    /// the like: no process has the number. EMFILE: there are too few descriptors.
+    pub fn arm(&mut self, words: &Words, tid: Tid) -> Result<(), Errno> {
         if self.armed.contains_key(&tid) || self.held.contains_key(&tid) {
-            return;
+            return Ok(());
         }
-        let Ok(pidfd) = self.open(tid) else { return };
+        let pidfd = self.open(tid)?;
         let before = words.set(tid, bit::PIDFD);
         // While it lives the number has no other owner, so the bit is in its own word.
         let is_late = before & bit::EXITING != 0 || pidfd.has_exited();
@@ -191,6 +191,7 @@ impl Exits {
         if is_late {
             self.disarm(words, tid);
         }
+        Ok(())
     }
 
     /// Takes that back.

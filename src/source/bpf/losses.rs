@@ -88,6 +88,7 @@ impl BpfSource {
         }
         // What is in the ring came before.
         self.read_until(self.loaded.ring.written(), usize::MAX);
+        self.counters.overflows += 1;
         self.counters.lost += self.losses.count(&self.loaded.state);
         // It may have been lowered since some got their numbers.
         self.highest = self.highest.max(numbers());
@@ -143,7 +144,7 @@ impl BpfSource {
             let exit = unrecorded(Kind::ProcessExit, tid, followed);
             let is_last_owners = word & bit::EXITING != 0 && self.exits.held(tid).is_none();
             if is_last_owners && word & bit::HOLD != 0 && exits::is_exiting(tid) {
-                self.counters.recovered += 1;
+                self.counters.exits_recovered += 1;
                 self.losses.open[EXITS] -= 1;
                 self.hold(exit, word & bit::PIDFD != 0);
             } else {
@@ -153,7 +154,11 @@ impl BpfSource {
     }
 
     fn recovered(&mut self, kind: usize, event: TaskEvent) {
-        self.counters.recovered += 1;
+        if kind == EXECS {
+            self.counters.execs_recovered += 1;
+        } else {
+            self.counters.exits_recovered += 1;
+        }
         self.losses.open[kind] -= 1;
         self.deliver(event);
     }

@@ -27,6 +27,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use nix::errno::Errno;
+
 use crate::abi::EventMask;
 use crate::ids::Tid;
 use crate::sys::bpf_memory::page_size;
@@ -84,10 +86,16 @@ pub struct Counters {
     pub exits_late: u64,
     /// Such ones that were reported because all threads were found dead, with no word of the pidfd.
     pub exits_by_look: u64,
+    /// Times that records were found to be lost.
+    pub overflows: u64,
     /// Records that the ring had no room for.
     pub lost: u64,
-    /// Events that were found out without their record.
-    pub recovered: u64,
+    /// Exits that were found out without their record.
+    pub exits_recovered: u64,
+    /// Execs likewise.
+    pub execs_recovered: u64,
+    /// Watched processes without a pidfd, for want of descriptors.
+    pub unarmed: u64,
     /// Times that the kernel did not run a program of ours.
     pub skipped: u64,
 }
@@ -216,7 +224,8 @@ impl BpfSource {
             let Some(tid) = self.to_arm.pop_front() else { break };
             let word = self.loaded.words.load(tid);
             if word & bit::PROCESS_ENDS != 0 && word & bit::EXITING == 0 {
-                self.exits.arm(&self.loaded.words, tid);
+                let armed = self.exits.arm(&self.loaded.words, tid);
+                self.counters.unarmed += u64::from(armed == Err(Errno::EMFILE));
             }
         }
     }
