@@ -239,7 +239,7 @@ pub(super) fn is_exiting(tid: Tid) -> bool {
 /// How the dead process ended: the kernel tells it of one that was waited for, and /proc of one that was not.
 fn status(pidfd: &PidFd, tid: Tid) -> Option<ExitStatus> {
     let of_zombie = || {
-        let stat = procfs::task_stat(tid.0, tid.0)?;
+        let stat = procfs::process_stat(tid.0)?;
         // Last: until then the number was this process's.
         (stat.state == b'Z' && !pidfd.is_reaped()).then(|| ExitStatus::from_raw(stat.exit_code))
     };
