@@ -55,7 +55,7 @@ impl Default for Config {
         Config {
             path: PathBuf::from("/dev/kmonitor"),
             carrier: Carrier::Auto,
-            source: source::Choice::Connector,
+            source: source::Choice::Auto,
             ownership: Ownership { mode: 0o600, uid: 0, gid: 0 },
             limits: Limits::default(),
             most_open: 1 << 16,
@@ -133,6 +133,8 @@ pub struct Daemon {
     keeper: Keeper,
     confinement: Confinement,
     carrier: String,
+    /// Where events come from, and why.
+    origin: String,
     core: Option<JoinHandle<Result<(), CoreError>>>,
     stop: Arc<EventFd>,
     ended: Arc<EventFd>,
@@ -162,10 +164,7 @@ impl Daemon {
         let _ = monotonic_ns();
         let (observer, outputs) = Observer::new();
         let with_cause = config.options.abort_events;
-        let (source, reason) = source::open(config.source, config.event_buffer, with_cause, &observer)?;
-        if config.source != source::Choice::Connector {
-            observer.say(format_args!("events come from {reason}"));
-        }
+        let (source, origin) = source::open(config.source, config.event_buffer, with_cause, &observer)?;
         let registry = Arc::new(Registry::new(config.limits));
         let driver = Driver::new(registry.clone(), config.most_open);
         let event = || EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).map(Arc::new);
@@ -193,7 +192,7 @@ impl Daemon {
                 core.run(stop.as_fd())
             }
         })?;
-        Ok(Daemon { keeper, confinement, carrier, core: Some(core), stop, ended, observer, log })
+        Ok(Daemon { keeper, confinement, carrier, origin, core: Some(core), stop, ended, observer, log })
     }
 
     /// Readable once the daemon has ended by itself, which [`Daemon::stop`] explains.
@@ -201,8 +200,9 @@ impl Daemon {
         self.ended.as_fd()
     }
 
-    /// Says on standard output that the node is served, and logs what carries it.
+    /// Says on standard output that the node is served, and logs where events come from and what carries it.
     pub fn announce(&self, path: &Path) {
+        self.observer.say(format_args!("events come from {}", self.origin));
         let carrier = format_args!("the device is {}", self.carrier);
         self.observer.announce(carrier, format_args!("ready: {}", path.display()));
     }

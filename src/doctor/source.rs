@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::source::bpf::{BpfSource, Options, Refusal};
 use crate::source::{ProcConnector, SourceError};
 
-use super::{Check, Facts};
+use super::{Check, Facts, Status};
 use crate::sys::kernel::Version;
 
 /// Bytes of the queue of a subscription that lasts for an instant.
@@ -25,7 +25,21 @@ pub fn checks(facts: &Facts) -> [Check; 2] {
         let lockdown = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
         look(facts.kernel.version, Path::new(BTF).exists(), lockdown.contains("[confidentiality]"))
     };
-    [connector(ProcConnector::new(QUEUE).try_out(), facts.root), check_bpf(bpf)]
+    let connector = connector(ProcConnector::new(QUEUE).try_out(), facts.root);
+    [if bpf.is_ok() { spared(connector) } else { connector }, check_bpf(bpf)]
+}
+
+/// A check of the connector where BPF does.
+fn spared(check: Check) -> Check {
+    if check.status != Status::Fail {
+        return check;
+    }
+    let remedy = check.remedy.unwrap_or_default();
+    Check::warn(
+        check.name,
+        check.found,
+        format!("none needed: BPF programs do instead; for the connector, {remedy}"),
+    )
 }
 
 /// The outcome of a subscription.
@@ -93,7 +107,6 @@ fn check_bpf(outcome: Result<&str, Refusal>) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::Status;
     use nix::errno::Errno;
 
     #[test]
@@ -112,6 +125,15 @@ mod tests {
         assert_eq!(connector(Err(SourceError::Refused(Errno::EPERM)), false).status, Status::Warn);
         assert_eq!(connector(Err(SourceError::Deaf), true).status, Status::Warn);
         assert_eq!(connector(Ok(()), true).status, Status::Ok);
+    }
+
+    #[test]
+    fn where_bpf_does_the_connector_is_not_needed() {
+        let check = spared(connector(Err(SourceError::NoConnector), true));
+        assert_eq!(check.status, Status::Warn);
+        let remedy = check.remedy.expect("it has one");
+        assert!(remedy.contains("none needed") && remedy.contains("CONFIG_PROC_EVENTS=y"), "{remedy}");
+        assert_eq!(spared(connector(Ok(()), true)), connector(Ok(()), true));
     }
 
     #[test]

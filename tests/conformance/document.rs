@@ -32,8 +32,9 @@ const KINDS: [(Kind, &str, &str); 5] = [
     (
         Kind::Source,
         "Limits of the proc connector",
-        "They do not show with `--source bpf`. With the default, the kernel tells events through the proc connector, which names a new task's parent, not its maker; and \
-         the end of a main thread a moment after it, when an exec may have changed its id.",
+        "They do not show where events come from BPF programs, as they do by default on Linux 5.12 to 6.18 (`--source`). \
+         The proc connector names a new task's parent, not its maker; and the end of a main thread a moment \
+         after it, when an exec may have changed its id.",
     ),
     (
         Kind::Timing,

@@ -55,8 +55,9 @@ pause() {
 	while grep -q '^State:.[^T]' "/proc/$(cat "/tmp/$1.pid")"/task/*/status; do sleep 0.05; done
 }
 
-# complaints NAME: what a daemon wrote to its standard error.
-complaints() { sed "s/^/$1: /" "/tmp/$1.errors"; }
+# complaints NAME: what a daemon wrote to its standard error, but for where events come from, which depends on the
+# kernel.
+complaints() { sed "/^kmonitor: events come from /d; s/^/$1: /" "/tmp/$1.errors"; }
 
 # client NAME: starts a client, which has nothing open.
 client() {

@@ -1,4 +1,5 @@
-//! Exits that the daemon is awake for, since the kernel has let it know that they begin.
+//! Exits that the proc connector reports after their end, and that the daemon is awake for, since a BPF program has
+//! let it know that they begin.
 
 use super::client::{Client, Signalled, event};
 use super::program::{Program, until};
@@ -48,7 +49,7 @@ fn until_awaited(daemon: &Served, place: &Place, end: fn(&mut Program), told: &[
 #[test]
 fn the_daemon_is_awake_for_an_exit_on_another_processor_and_tells_it_once() {
     let place = Place::new();
-    let daemon = place.serve(&[]);
+    let daemon = place.serve(&["--source", "connector"]);
     until_awaited(&daemon, &place, Program::hang_up, &[event::PROCESS_EXIT]);
     daemon.stop_complaining();
 }
@@ -56,7 +57,7 @@ fn the_daemon_is_awake_for_an_exit_on_another_processor_and_tells_it_once() {
 #[test]
 fn an_awaited_death_by_signal_is_announced_before_it_is_told() {
     let place = Place::new();
-    let daemon = place.serve(&["--abort-events"]);
+    let daemon = place.serve(&["--source", "connector", "--abort-events"]);
     let kill = |target: &mut Program| target.signal(Signal::SIGKILL);
     until_awaited(&daemon, &place, kill, &[event::PROCESS_ABORT, event::PROCESS_EXIT]);
     daemon.stop_complaining();

@@ -1,5 +1,5 @@
-//! A kernel that stops sending events, and clocks that jump: in a guest, since both would befall every daemon of
-//! this machine.
+//! A proc connector that stops sending events, and clocks that jump: in a guest, since both would befall every
+//! daemon of this machine.
 
 use super::client::build;
 use super::served::KMONITOR;
@@ -7,7 +7,7 @@ use crate::guest::{Guest, GuestError};
 
 /// A client at the end of a pipe, and a target that forks at each line, says so, and ends at the end of its own.
 const BEGIN: &str = "mkfifo /tmp/said /tmp/client /tmp/target /tmp/forked
-(kmonitor serve --node fuse >/tmp/said 2>/tmp/errors &)
+(kmonitor serve --source connector --node fuse >/tmp/said 2>/tmp/errors &)
 read -r ready </tmp/said
 until_more() { until [ \"$(wc -l <$1)\" -gt $2 ]; do sleep 0.05; done; }
 answers() { lines=$(wc -l </tmp/signals); echo \"$1\" >&3; until_more /tmp/signals $lines; }
@@ -95,7 +95,7 @@ fn a_count_of_listeners_that_is_far_too_low_is_mended_and_a_daemon_starts_meanwh
         "mkfifo /tmp/second_said /tmp/second_client
         sleep 1000 & sleeper=$!
         pause; silence 100000
-        (kmonitor serve --node fuse --path /tmp/second >/tmp/second_said 2>/tmp/second_errors &)
+        (kmonitor serve --source connector --node fuse --path /tmp/second >/tmp/second_said 2>/tmp/second_errors &)
         read -r ready </tmp/second_said; echo second
         : >/tmp/second_signals
         client </tmp/second_client >>/tmp/second_signals & exec 6>/tmp/second_client

@@ -13,11 +13,13 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+const CONNECTOR: [&str; 2] = ["--source", "connector"];
+
 /// `kmonitor serve` in a namespace of its own, made by unshare(1) with these options.
-fn refused_in_namespace(options: &[&str], parts: &[&str]) {
+fn refused_in_namespace(unshare: &[&str], options: &[&str], parts: &[&str]) {
     let place = Place::new();
     let mut command = Command::new("unshare");
-    command.args(options).arg(KMONITOR).args(["serve", "--path", place.text()]);
+    command.args(unshare).arg(KMONITOR).args(["serve", "--path", place.text()]).args(options);
     finish(&mut command).gave_up(2, parts);
     place.assert_clean();
 }
@@ -94,16 +96,36 @@ fn without_connector(command: &mut Command) -> &mut Command {
 fn without_a_proc_connector_the_user_is_told_which_kernel_has_one() {
     let place = Place::new();
     let parts = ["no proc connector", "CONFIG_CONNECTOR=y", "CONFIG_PROC_EVENTS=y"];
-    finish(without_connector(&mut place.serve_command(&[]))).gave_up(2, &parts);
+    finish(without_connector(&mut place.serve_command(&CONNECTOR))).gave_up(2, &parts);
     place.assert_clean();
-    finish(without_connector(&mut place.run_command(&[], &["true"]))).gave_up(125, &parts);
+    finish(without_connector(&mut place.run_command(&CONNECTOR, &["true"]))).gave_up(125, &parts);
     place.assert_clean();
 }
 
 #[test]
-fn without_bpf_exits_are_told_all_the_same_and_the_user_hears_why_later() {
+fn without_bpf_the_proc_connector_tells_exits_all_the_same_and_the_user_hears_why_later() {
+    let errors = serves_without_bpf(&CONNECTOR);
+    assert!(errors.contains("the kernel takes no BPF program of ours: EPERM"), "{errors}");
+}
+
+#[test]
+fn without_bpf_events_come_from_the_proc_connector_and_the_user_hears_why() {
+    let errors = serves_without_bpf(&[]);
+    assert!(
+        errors.contains("events come from the proc connector, since the kernel lets us load no BPF"),
+        "{errors}"
+    );
     let place = Place::new();
-    let mut command = place.serve_command(&[]);
+    let mut command = place.serve_command(&["--source", "bpf"]);
+    refusing(&mut command, libc::SYS_bpf, &[], libc::EPERM);
+    finish(&mut command).gave_up(2, &["CAP_BPF", "--source connector"]);
+    place.assert_clean();
+}
+
+/// Has a daemon that may not call bpf(2) report an exit. What it says.
+fn serves_without_bpf(options: &[&str]) -> String {
+    let place = Place::new();
+    let mut command = place.serve_command(options);
     refusing(&mut command, libc::SYS_bpf, &[], libc::EPERM);
     let mut daemon = place.serve_by(command);
     let mut target = Program::quiet(&mut Command::new("cat"));
@@ -113,23 +135,36 @@ fn without_bpf_exits_are_told_all_the_same_and_the_user_hears_why_later() {
     assert_eq!(client.take(1), [Signalled::of(target.id(), 0, event::PROCESS_EXIT)]);
     daemon.program.signal(Signal::SIGTERM);
     assert!(daemon.end().success());
-    let errors = fs::read_to_string(place.beside("errors")).expect("its errors are text");
-    assert!(errors.contains("the kernel takes no BPF program of ours: EPERM"), "{errors}");
+    fs::read_to_string(place.beside("errors")).expect("its errors are text")
 }
 
 #[test]
-fn in_a_network_namespace_the_user_is_told_to_use_the_hosts() {
-    refused_in_namespace(&["-n"], &["network namespace", "on the host", "--network=host"]);
+fn in_a_network_namespace_events_come_from_bpf_and_not_from_the_proc_connector() {
+    let place = Place::new();
+    let mut command = Command::new("unshare");
+    command.arg("-n").arg(KMONITOR).args(["serve", "--path", place.text()]);
+    let daemon = place.serve_by(command);
+    let mut target = Program::quiet(&mut Command::new("cat"));
+    let mut client = Client::of(&place);
+    assert_eq!(client.register(target.id(), event::PROCESS_EXIT), Ok(0));
+    target.hang_up();
+    assert_eq!(client.take(1), [Signalled::of(target.id(), 0, event::PROCESS_EXIT)]);
+    daemon.stop();
+    refused_in_namespace(&["-n"], &CONNECTOR, &["network namespace", "on the host", "--network=host"]);
 }
 
 #[test]
 fn in_a_pid_namespace_the_user_is_told_to_use_the_hosts() {
-    refused_in_namespace(&["-p", "-f", "--mount-proc"], &["pid", "namespace", "on the host", "--pid=host"]);
+    refused_in_namespace(
+        &["-p", "-f", "--mount-proc"],
+        &[],
+        &["pid", "namespace", "on the host", "--pid=host"],
+    );
 }
 
 #[test]
 fn in_a_user_namespace_the_user_is_told_to_use_the_host() {
-    refused_in_namespace(&["-r"], &["user namespace", "on the host"]);
+    refused_in_namespace(&["-r"], &[], &["user namespace", "on the host"]);
 }
 
 #[test]

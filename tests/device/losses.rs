@@ -1,4 +1,4 @@
-//! Promise P4 where the kernel's queue of events runs over: what can be known is told, the rest counted.
+//! Promise P4 where the proc connector's queue of events runs over: what can be known is told, the rest counted.
 
 use super::client::{Client, Signalled, event};
 use super::program::{Program, until, waits_in};
@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// A queue with room for 256 events, as the kernel makes them by default.
-const SMALL: [&str; 2] = ["--event-buffer", "212992"];
+const SMALL: [&str; 4] = ["--source", "connector", "--event-buffer", "212992"];
 
 const FORKS: usize = 1000;
 const EXITS: usize = 20;

@@ -4,13 +4,14 @@ use super::client::{Client, event};
 use super::program::{Program, finish, until};
 use super::served::{Place, Served};
 use std::fs;
+use std::ops::Range;
 use std::process::Command;
 
 /// Forks and exits of strangers; each makes two events at least.
 const FORKS: u64 = 500;
 
-/// Times that the daemon may wake during those, for reasons of its own: its watchdog, and the answers to other
-/// daemons' requests, which all listeners receive. With more of these than usual it is measured again: a daemon
+/// Times that the daemon may wake during those, for reasons of its own: the connector's watchdog, and the answers to
+/// other daemons' requests, which all listeners receive. With more of these than usual it is measured again: a daemon
 /// that strangers wake is woken by each fork of each measurement.
 const FEW: u64 = 20;
 
@@ -67,7 +68,7 @@ fn wakes_by_strangers(daemon: &Served) -> u64 {
 #[test]
 fn without_registrations_there_is_no_subscription() {
     let place = Place::new();
-    let daemon = place.serve(&[]);
+    let daemon = place.serve(&["--source", "connector"]);
     assert!(!listens(&daemon));
     let mut client = Client::of(&place);
     assert!(!listens(&daemon), "an open file alone needs no events");
@@ -83,13 +84,16 @@ fn without_registrations_there_is_no_subscription() {
     daemon.stop();
 }
 
-#[test]
-fn forks_of_strangers_do_not_wake_the_daemon_that_watches_a_quiet_target() {
+/// A daemon that watches a target, and these numbers that nobody has.
+fn forks_of_strangers_wake_nobody(source: &str, numbers: Range<i32>) {
     let place = Place::new();
-    let daemon = place.serve(&[]);
+    let daemon = place.serve(&["--source", source]);
     let mut target = Program::quiet(&mut Command::new("cat"));
     let mut client = Client::of(&place);
     assert_eq!(client.register(target.id(), event::ALL), Ok(0));
+    for number in numbers {
+        assert_eq!(client.register(number, event::ALL), Ok(0));
+    }
     until("forks wake nobody", || wakes_by_strangers(&daemon) <= FEW);
 
     target.hang_up();
@@ -98,13 +102,25 @@ fn forks_of_strangers_do_not_wake_the_daemon_that_watches_a_quiet_target() {
     daemon.stop();
 }
 
+#[test]
+fn forks_of_strangers_do_not_wake_the_daemon_that_watches_a_quiet_target() {
+    forks_of_strangers_wake_nobody("connector", 0..0);
+}
+
+#[test]
+fn with_bpf_they_do_not_wake_it_whatever_the_number_of_registrations() {
+    forks_of_strangers_wake_nobody("bpf", 0..0);
+    // The highest that a task can have, which are given out last.
+    forks_of_strangers_wake_nobody("bpf", (4 << 20) - 2000..4 << 20);
+}
+
 /// Ids above every pid that this machine can have.
 const NOBODY: i32 = 1 << 23;
 
 #[test]
 fn many_registrations_in_turn_open_the_filter_for_a_moment_only() {
     let place = Place::new();
-    let daemon = place.serve(&[]);
+    let daemon = place.serve(&["--source", "connector"]);
     let mut target = Program::quiet(&mut Command::new("cat"));
     let mut client = Client::of(&place);
     for at in 0..300 {
@@ -130,7 +146,7 @@ fn many_registrations_in_turn_open_the_filter_for_a_moment_only() {
 #[test]
 fn a_client_that_dies_leaves_no_subscription() {
     let place = Place::new();
-    let daemon = place.serve(&[]);
+    let daemon = place.serve(&["--source", "connector"]);
     let mut client = Client::of(&place);
     assert_eq!(client.register(1, event::ALL), Ok(0));
     until("the daemon listens", || listens(&daemon));

@@ -17,6 +17,9 @@ pub const KMONITOR: &str = env!("CARGO_BIN_EXE_kmonitor");
 /// Where the device is by default.
 pub const DEVICE: &str = "/dev/kmonitor";
 
+/// What each daemon says at its start on standard error.
+const NEWS: [&str; 2] = ["kmonitor: events come from ", "kmonitor: the device is a "];
+
 /// A directory of one test, and in it, or in /dev, a path at which a node can be.
 pub struct Place {
     path: PathBuf,
@@ -149,17 +152,14 @@ pub struct Served {
 }
 
 impl Served {
-    /// What it wrote to its standard error, but for the lines that say what carries the node and, where that was
-    /// asked for, where events come from.
+    /// What it wrote to its standard error, but for the lines that say what carries the node and where events
+    /// come from.
     pub fn complaints(&self) -> String {
         let errors = fs::read_to_string(&self.errors).expect("its errors are text");
-        assert!(errors.contains("kmonitor: the device is a "), "{errors}");
-        let is_news = |line: &&str| {
-            ["the device is a ", "events come from "]
-                .iter()
-                .any(|news| line.starts_with(&format!("kmonitor: {news}")))
-        };
-        errors.split_inclusive('\n').filter(|line| !is_news(line)).collect()
+        let (news, complaints): (Vec<&str>, Vec<&str>) =
+            errors.split_inclusive('\n').partition(|line| NEWS.iter().any(|news| line.starts_with(news)));
+        assert_eq!(news.len(), NEWS.len(), "{errors}");
+        complaints.concat()
     }
 
     /// Stops its work for the time being.

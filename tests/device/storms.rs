@@ -32,10 +32,9 @@ fn counters(daemon: &Served) -> [u64; 4] {
     ["events_lost", "dropped", "deafnesses", "exits_recovered"].map(|name| daemon.counter(name))
 }
 
-#[test]
-fn a_storm_of_forks_and_threads_on_all_processors_loses_nothing() {
+fn a_storm_loses_nothing(options: &[&str]) {
     let place = Place::new();
-    let daemon = place.serve(&[]);
+    let daemon = place.serve(options);
     let account = storm(&place, || ());
     assert!(account.signals > 1000);
     assert_eq!(account.missing, 0, "{:?}", counters(&daemon));
@@ -43,9 +42,19 @@ fn a_storm_of_forks_and_threads_on_all_processors_loses_nothing() {
 }
 
 #[test]
+fn a_storm_of_forks_and_threads_on_all_processors_loses_nothing() {
+    a_storm_loses_nothing(&[]);
+}
+
+#[test]
+fn nor_does_it_with_the_proc_connector() {
+    a_storm_loses_nothing(&["--source", "connector"]);
+}
+
+#[test]
 fn a_daemon_that_was_stopped_in_a_storm_tells_every_exit_and_counts_the_rest() {
     let place = Place::new();
-    let daemon = place.serve(&["--event-buffer", "212992"]);
+    let daemon = place.serve(&["--source", "connector", "--event-buffer", "212992"]);
     let account = storm(&place, || {
         daemon.pause();
         std::thread::sleep(Duration::from_secs(1));

@@ -66,7 +66,7 @@ pub struct DeviceOptions {
     ///
     /// BPF programs in the kernel (bpf), the proc connector (connector), or BPF programs where the kernel takes
     /// them and they miss nothing, else the proc connector (auto).
-    #[arg(long, value_name = "SOURCE", default_value = "connector", value_parser = source)]
+    #[arg(long, value_name = "SOURCE", default_value = "auto", value_parser = source)]
     pub source: Choice,
     /// Its permission bits, in octal
     #[arg(long, value_name = "MODE", default_value = "600", value_parser = mode)]
