@@ -4,7 +4,8 @@
 //! and an exec of each number is found out; of births, and of what came twice between two looks, only the
 //! count is known.
 
-use std::fs;
+use std::fs::File;
+use std::io::{Read, Seek};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -74,10 +75,25 @@ fn counts(state: &MappedWords) -> [u32; LOST_KINDS] {
     std::array::from_fn(|at| state.get(at).map_or(0, |count| count.load(Ordering::SeqCst)))
 }
 
-/// The numbers that tasks may have.
-pub(super) fn numbers() -> i32 {
-    let limit = fs::read_to_string("/proc/sys/kernel/pid_max").ok().and_then(|text| text.trim().parse().ok());
-    limit.unwrap_or(MOST_PIDS.get() as i32)
+/// How many numbers tasks may have, which root may change at any time.
+#[derive(Debug)]
+pub(super) struct PidMax(Option<File>);
+
+impl PidMax {
+    /// Opened once: the daemon's view of /proc has no such file later.
+    pub fn open() -> PidMax {
+        PidMax(File::open("/proc/sys/kernel/pid_max").ok())
+    }
+
+    /// The number by now.
+    pub fn read(&mut self) -> i32 {
+        let mut text = String::new();
+        let read = self.0.as_mut().and_then(|file| {
+            file.rewind().ok()?;
+            file.read_to_string(&mut text).ok()
+        });
+        read.and_then(|_| text.trim().parse().ok()).unwrap_or(MOST_PIDS.get() as i32)
+    }
 }
 
 impl BpfSource {
@@ -91,7 +107,7 @@ impl BpfSource {
         self.counters.overflows += 1;
         self.counters.lost += self.losses.count(&self.loaded.state);
         // It may have been lowered since some got their numbers.
-        self.highest = self.highest.max(numbers());
+        self.highest = self.highest.max(self.pid_max.read());
         for number in 1..self.highest {
             let tid = Tid(number);
             if self.loaded.words.load(tid) & bit::LOST != 0 {
@@ -161,5 +177,20 @@ impl BpfSource {
         }
         self.losses.open[kind] -= 1;
         self.deliver(event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_number_of_tasks_is_known_also_without_the_file() {
+        let text = std::fs::read_to_string("/proc/sys/kernel/pid_max").expect("/proc is mounted");
+        let mut opened = PidMax::open();
+        for _ in 0..2 {
+            assert_eq!(opened.read(), text.trim().parse::<i32>().expect("a number"));
+        }
+        assert_eq!(PidMax(None).read(), 4 << 20);
     }
 }

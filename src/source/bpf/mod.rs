@@ -42,7 +42,7 @@ pub use refusal::Refusal;
 use arguments::Arguments;
 use exits::Exits;
 use load::Loaded;
-use losses::Losses;
+use losses::{Losses, PidMax};
 use record::Record;
 use words::bit;
 
@@ -117,6 +117,7 @@ pub struct BpfSource {
     to_search: bool,
     /// The highest number that a task may have, and one more.
     highest: i32,
+    pid_max: PidMax,
     page: u64,
     out: VecDeque<Out>,
     /// Marks that are not passed, with their places in the ring.
@@ -133,6 +134,7 @@ impl BpfSource {
     pub fn new(options: Options) -> Result<BpfSource, Refusal> {
         let page = page_size().map_err(Refusal::io("ask for the size of a page"))?;
         let mut loaded = Loaded::new(options)?;
+        let mut pid_max = PidMax::open();
         let exits = Exits::new(loaded.ring.as_fd()).map_err(Refusal::io("poll the BPF ring buffer"))?;
         Ok(BpfSource {
             arguments: loaded.arguments.take().map(Arguments::new),
@@ -140,7 +142,8 @@ impl BpfSource {
             exits,
             losses: Losses::default(),
             to_search: false,
-            highest: losses::numbers(),
+            highest: pid_max.read(),
+            pid_max,
             page: page.get() as u64,
             out: VecDeque::new(),
             marks: VecDeque::new(),
