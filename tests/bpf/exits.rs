@@ -2,6 +2,7 @@
 
 use super::harness::{ALL, Death, EXIT, Watcher, events, id, start};
 use crate::device::program::until;
+use aya::maps::{Array, Map, MapData, loaded_maps};
 use kmonitor::event::Kind;
 use kmonitor::ids::{Tid, Uid};
 use kmonitor::source::bpf::Input;
@@ -160,4 +161,35 @@ fn the_ends_of_threads_come_before_that_of_their_process() {
     let kinds: Vec<_> = events(&watcher.inputs).map(|event| event.kind).collect();
     assert_eq!(kinds.len(), 51);
     assert_eq!(kinds.last(), Some(&Kind::ProcessExit));
+}
+
+/// Clears the words of this number from outside, as far as they ask for an exit.
+fn ask_for_nothing(process: Tid) {
+    let (at, shift) = (process.0 as u32 / 2, process.0 % 2 * 32);
+    for map in loaded_maps().flatten().filter(|map| map.name_as_str() == Some("words")) {
+        // Those of other sources may have gone by now.
+        let Ok(map) = MapData::from_id(map.id()) else { continue };
+        let mut words: Array<_, u64> = Map::Array(map).try_into().expect("it is an array");
+        let two = words.get(&at, 0).expect("it is long enough");
+        if two >> shift & EXIT.0 as u64 != 0 {
+            words.set(at, two & !(u64::from(u32::MAX) << shift), 0).expect("root may");
+        }
+    }
+}
+
+/// As where the kernel does not run the program.
+#[test]
+fn an_exit_without_a_record_is_found_out_by_the_pidfd() {
+    let mut watcher = Watcher::new();
+    let mut program = start("exits", &["plain"]);
+    watcher.watch(id(&program), EXIT);
+    ask_for_nothing(id(&program));
+    program.hang_up();
+    let exit = watcher.exit_of(id(&program));
+    assert_eq!((exit.status, exit.start), (Some(ExitStatus::from_raw(5 << 8)), None));
+    program.end();
+    watcher.drain_to_mark();
+    assert_eq!(watcher.exits_of(id(&program)), 1);
+    let counters = watcher.source.counters();
+    assert_eq!((counters.records, counters.exits_recovered), (0, 1));
 }

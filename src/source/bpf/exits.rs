@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::resource::{Resource, getrlimit};
 
-use crate::ids::Tid;
+use crate::ids::{Tid, Uid};
 use crate::sys::pidfd::PidFd;
 use crate::sys::procfs;
 
@@ -138,12 +138,21 @@ impl Exits {
         Some(TaskEvent { status, ..held.event })
     }
 
-    /// The same, if the owner is dead, of those that [`ended`](Exits::ended) and
+    /// The process that had this number and whose pidfd was polled, if it is dead: its exit has no record, as
+    /// the ring was read since. Its user, if he can be known, and its status.
+    pub fn unrecorded(&mut self, words: &Words, tid: Tid) -> Option<(Option<Uid>, Option<ExitStatus>)> {
+        let pidfd = self.armed.get(&tid).filter(|pidfd| pidfd.has_exited())?;
+        let uid = procfs::task_status(tid.0).ok().map(|status| Uid(status.real_uid));
+        // Last: until then the number was this process's.
+        let known = (uid.filter(|_| !pidfd.is_reaped()), status(pidfd, tid));
+        self.disarm(words, tid);
+        // Else it is found by that.
+        (words.load(tid) & bit::LOST_EXIT == 0).then_some(known)
+    }
+
+    /// The same as [`release`](Exits::release), if the owner is dead, of those that [`ended`](Exits::ended) and
     /// [`ended_quietly`](Exits::ended_quietly) have found; the number may have a new owner.
     pub fn release_dead(&mut self, words: &Words, tid: Tid) -> Option<TaskEvent> {
-        if self.armed.get(&tid).is_some_and(PidFd::has_exited) {
-            self.disarm(words, tid);
-        }
         let held = self.held.get(&tid)?;
         let is_dead = held.is_dead || held.pidfd.as_ref().is_some_and(PidFd::has_exited);
         if is_dead { self.release(words, tid) } else { None }

@@ -32,6 +32,10 @@ impl BpfSource {
             }
             kind::EXEC => {
                 self.end_wait(Tid(record.tid));
+                if record.other != record.tid && record.word & bit::PROCESS_ENDS != 0 {
+                    // Its main thread's end has given the pidfd up.
+                    self.to_arm.push_back(Tid(record.tid));
+                }
                 if record.has(flag::HAS_ARGUMENTS)
                     && let Some(arguments) = &mut self.arguments
                 {
@@ -67,6 +71,8 @@ impl BpfSource {
                 }
             }
         } else {
+            // The process goes on without its main thread.
+            self.exits.disarm(&self.loaded.words, event.subject);
             self.deliver(event);
         }
     }
@@ -107,6 +113,13 @@ impl BpfSource {
             // All that they did is in the ring by now.
             self.read_until(self.loaded.ring.written(), usize::MAX);
             for tid in ended {
+                if let Some((uid, status)) = self.exits.unrecorded(&self.loaded.words, tid) {
+                    // The program has not run, or the word was changed.
+                    self.counters.exits_recovered += 1;
+                    self.losses.ask_at_once();
+                    let exit = unrecorded(Kind::ProcessExit, tid, false);
+                    self.deliver(TaskEvent { uid, status, ..exit });
+                }
                 if let Some(exit) = self.exits.release_dead(&self.loaded.words, tid) {
                     self.deliver(exit);
                 }

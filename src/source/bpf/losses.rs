@@ -57,6 +57,11 @@ impl Losses {
         counts(state) != self.seen
     }
 
+    /// Has the next look at the ring ask whether programs were skipped.
+    pub fn ask_at_once(&mut self) {
+        self.asked = None;
+    }
+
     /// Takes note of the counts, and tells how many are new.
     fn count(&mut self, state: &MappedWords) -> u64 {
         let now = counts(state);
@@ -164,6 +169,7 @@ impl BpfSource {
                 self.losses.open[EXITS] -= 1;
                 self.hold(exit, word & bit::PIDFD != 0);
             } else {
+                self.exits.disarm(&self.loaded.words, tid);
                 self.recovered(EXITS, exit);
             }
         }
