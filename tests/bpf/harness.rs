@@ -8,6 +8,7 @@ use kmonitor::event::Kind;
 use kmonitor::ids::Tid;
 use kmonitor::source::bpf::{BpfSource, Input, Options, TaskEvent};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::env;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -20,8 +21,14 @@ pub const EXIT: EventMask = EventMask::PROCESS_EXIT;
 /// Every event.
 pub const ALL: EventMask = EventMask(0x7f);
 
+/// The variable that says where the clients are in a guest, which cannot build them.
+pub const CLIENTS: &str = "KMONITOR_TEST_CLIENTS";
+
 /// The program of `clients/NAME.c`, built once.
 pub fn build(name: &str) -> PathBuf {
+    if let Some(directory) = env::var_os(CLIENTS) {
+        return PathBuf::from(directory).join(name);
+    }
     let digest = digest(&["tests/bpf/clients"]);
     let built = host::once(&format!("bpf-{name}-{digest}"), |directory| {
         let source = project(&format!("tests/bpf/clients/{name}.c"));

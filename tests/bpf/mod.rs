@@ -2,6 +2,7 @@
 
 mod arguments;
 mod exits;
+mod guest;
 mod harness;
 mod object;
 mod refusals;

@@ -18,21 +18,30 @@ use crate::sys::bpf_memory::{MappedWords, RingReader, ring_size};
 
 use super::Options;
 use super::refusal::Refusal;
-use super::words::Words;
+use super::words::{MOST_PIDS, Words};
 
 /// What `programs/build` makes of `programs/events.bpf.c`.
 static OBJECT: &[u8] =
     aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/source/bpf/programs/events.bpf.o"));
 
-/// The programs: name, and tracepoint.
-const PROGRAMS: [(&str, &str); 3] =
-    [("born", "task_newtask"), ("exec", "sched_process_exec"), ("exiting", "sched_process_exit")];
+/// The tracepoints, each with its programs.
+type Programs = [(&'static str, &'static [&'static str]); 3];
+
+const PROGRAMS: Programs =
+    [("task_newtask", &["born"]), ("sched_process_exec", &["exec"]), ("sched_process_exit", &["exiting"])];
 
 /// Those that can follow.
-const FOLLOWING: [(&str, &str); 3] = [
-    ("born_following", "task_newtask"),
-    ("exec", "sched_process_exec"),
-    ("exiting_following", "sched_process_exit"),
+const FOLLOWING: Programs = [
+    ("task_newtask", &["born_following"]),
+    ("sched_process_exec", &["exec"]),
+    ("sched_process_exit", &["exiting_following"]),
+];
+
+/// Those of which one sees what another one misses; they can follow.
+const COPIES: Programs = [
+    ("task_newtask", &["born_copy_1", "born_copy_2", "born_copy_3"]),
+    ("sched_process_exec", &["exec_copy_1", "exec_copy_2", "exec_copy_3"]),
+    ("sched_process_exit", &["exiting_copy_1", "exiting_copy_2", "exiting_copy_3"]),
 ];
 
 /// `PROC_PID_INIT_INO` (linux/proc_fs.h): the inode of the initial pid namespace.
@@ -45,7 +54,8 @@ const HALF: usize = ASLEEP + 1;
 pub(super) const SCANNING: usize = HALF + 1;
 pub(super) const MEMBERS: usize = SCANNING + 1;
 const ARGUMENTS: usize = MEMBERS + 1;
-const STATE: NonZeroUsize = NonZeroUsize::new(ARGUMENTS + 1).expect("more than 0");
+pub(super) const CAUGHT: usize = ARGUMENTS + 1;
+const STATE: NonZeroUsize = NonZeroUsize::new(CAUGHT + 1).expect("more than 0");
 
 /// The programs at work, and what they share with us.
 #[derive(Debug)]
@@ -57,8 +67,8 @@ pub(super) struct Loaded {
     pub members: Option<TaskIterator>,
     /// The ring of arguments; only if they were asked for.
     pub arguments: Option<RingReader>,
-    /// The attached programs, for what the kernel counts of them.
-    pub programs: Vec<OwnedFd>,
+    /// The first program of each tracepoint, for what the kernel counts of it.
+    pub first: Vec<OwnedFd>,
     /// Holds programs and attachments.
     _object: Ebpf,
 }
@@ -90,6 +100,7 @@ impl Loaded {
             .btf(Some(&btf))
             .map_max_entries("ring", size.get() as u32)
             .map_max_entries("arguments", arguments_size.get() as u32)
+            .map_max_entries("last", if options.copies { MOST_PIDS.get() as u32 / 2 } else { 1 })
             .verifier_log_level(VerifierLogLevel::DEBUG)
             .load(OBJECT)
             .map_err(|error| Refusal::of_object(&error))?;
@@ -107,21 +118,32 @@ impl Loaded {
                 word.store(value, Ordering::SeqCst);
             }
         }
-        let mut programs = Vec::new();
-        for (name, tracepoint) in if options.follow { FOLLOWING } else { PROGRAMS } {
-            let refused = |error| Refusal::of_program(name, &error);
-            let program: &mut BtfTracePoint = program(&mut object, name)?.try_into().map_err(refused)?;
-            program.load(tracepoint, &btf).map_err(refused)?;
-            program.attach().map_err(refused)?;
-            programs.push(keep(program.fd().map_err(refused)?.as_fd())?);
+        let all = match options {
+            Options { copies: true, .. } => COPIES,
+            Options { follow: true, .. } => FOLLOWING,
+            _ => PROGRAMS,
+        };
+        let mut first = Vec::new();
+        for (tracepoint, names) in all {
+            let attached = names.iter().map(|name| attach(&mut object, name, tracepoint, &btf));
+            first.extend(attached.collect::<Result<Vec<_>, _>>()?.into_iter().next());
         }
         let members = if options.follow { Some(iterator(&mut object, "members", &btf)?) } else { None };
-        Ok(Loaded { words, state, ring, members, arguments, programs, _object: object })
+        Ok(Loaded { words, state, ring, members, arguments, first, _object: object })
     }
 }
 
 fn program<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut Program, Refusal> {
     object.program_mut(name).ok_or_else(|| Refusal::Object(format!("no program {name}")))
+}
+
+/// Has the kernel run a program at a tracepoint.
+fn attach(object: &mut Ebpf, name: &'static str, tracepoint: &str, btf: &Btf) -> Result<OwnedFd, Refusal> {
+    let refused = |error| Refusal::of_program(name, &error);
+    let program: &mut BtfTracePoint = program(object, name)?.try_into().map_err(refused)?;
+    program.load(tracepoint, btf).map_err(refused)?;
+    program.attach().map_err(refused)?;
+    keep(program.fd().map_err(refused)?.as_fd())
 }
 
 fn iterator(object: &mut Ebpf, name: &'static str, btf: &Btf) -> Result<TaskIterator, Refusal> {

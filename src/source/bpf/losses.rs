@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek};
+use std::mem;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use crate::sys::procfs;
 
 use super::event::{Input, LostKind, TaskEvent};
 use super::intake::unrecorded;
-use super::load::LOST_KINDS;
+use super::load::{CAUGHT, LOST_KINDS};
 use super::words::{MOST_PIDS, bit};
 use super::{BpfSource, Out, exits};
 
@@ -46,8 +47,8 @@ pub(super) struct Losses {
     seen: [u32; LOST_KINDS],
     /// Lost and not found out; negative while a bit was found before its count.
     open: [i64; LOST_KINDS],
-    /// How often programs were skipped, and when that was last asked.
-    skipped: u64,
+    skips: Skips,
+    /// When that was last asked.
     asked: Option<Instant>,
 }
 
@@ -62,6 +63,11 @@ impl Losses {
         self.asked = None;
     }
 
+    /// When to ask again whether programs were skipped.
+    pub fn next_count(&self) -> Option<Instant> {
+        self.asked.map(|asked| asked + ASK_AGAIN)
+    }
+
     /// Takes note of the counts, and tells how many are new.
     fn count(&mut self, state: &MappedWords) -> u64 {
         let now = counts(state);
@@ -73,6 +79,33 @@ impl Losses {
             all += u64::from(new);
         }
         all
+    }
+}
+
+/// Events at which the kernel did not run a program, since it was running on that processor.
+#[derive(Debug, Default)]
+struct Skips {
+    /// At which it did not run the first one, as of the last time that it was asked.
+    of_first: u64,
+    /// Of these, at which it ran a copy. The programs count that in 32 bits, of which these are the last.
+    caught: u64,
+    last_caught: u32,
+    /// Those that are known to be missing.
+    missing: u64,
+}
+
+impl Skips {
+    /// Takes note of both counts as they are now. How many events are known to be missing since.
+    ///
+    /// With copies an event counts only if it was skipped before the last time: its copies may be about to run.
+    fn count(&mut self, of_first: u64, caught: u32, copies: bool) -> u64 {
+        let before = mem::replace(&mut self.of_first, of_first);
+        self.caught += u64::from(caught.wrapping_sub(self.last_caught));
+        self.last_caught = caught;
+        let missing = if copies { before } else { of_first }.saturating_sub(self.caught);
+        let new = missing.saturating_sub(self.missing);
+        self.missing += new;
+        new
     }
 }
 
@@ -134,14 +167,13 @@ impl BpfSource {
     /// reported is not known.
     pub(super) fn notice_skipped(&mut self) {
         let now = Instant::now();
-        if self.losses.asked.is_some_and(|asked| now < asked + ASK_AGAIN) {
+        if self.losses.next_count().is_some_and(|next| now < next) {
             return;
         }
         self.losses.asked = Some(now);
-        let skipped = self.loaded.programs.iter().filter_map(|program| procfs::fdinfo(program, SKIPPED));
-        let skipped: u64 = skipped.sum();
-        let count = skipped.saturating_sub(self.losses.skipped);
-        self.losses.skipped = skipped;
+        let caught = self.loaded.state.get(CAUGHT).map_or(0, |count| count.load(Ordering::SeqCst));
+        let of_first = self.loaded.first.iter().filter_map(|program| procfs::fdinfo(program, SKIPPED)).sum();
+        let count = self.losses.skips.count(of_first, caught, self.options.copies);
         if count > 0 {
             self.counters.skipped += count;
             self.to_search = true;
@@ -189,6 +221,21 @@ impl BpfSource {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_event_is_missing_if_no_copy_has_seen_it() {
+        let mut skips = Skips::default();
+        assert_eq!(
+            [(0, 0), (3, 1), (4, 3), (4, 3), (9, 3)].map(|(all, caught)| skips.count(all, caught, true)),
+            [0, 0, 0, 1, 0]
+        );
+        assert_eq!(skips.count(9, 3, true), 5);
+        assert_eq!(skips.count(9, 3, true), 0);
+        let mut skips = Skips { last_caught: u32::MAX, ..Skips::default() };
+        assert_eq!(skips.count(2, 1, true), 0, "the count of the programs begins anew");
+        assert_eq!(skips.count(2, 1, true), 0);
+        assert_eq!(Skips::default().count(2, 0, false), 2);
+    }
 
     #[test]
     fn the_largest_number_of_tasks_is_known_also_without_the_file() {

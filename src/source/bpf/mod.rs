@@ -32,6 +32,7 @@ use nix::errno::Errno;
 use crate::abi::EventMask;
 use crate::ids::Tid;
 use crate::sys::bpf_memory::page_size;
+use crate::sys::kernel::{Kernel, Version};
 
 pub use arguments::ExecArguments;
 pub use clean::BpfEvents;
@@ -59,13 +60,16 @@ pub struct Options {
     pub ring: u32,
     /// That trees can be followed ([`BpfSource::follow`]), which takes Linux 5.17.
     pub follow: bool,
+    /// That copies of the programs are attached, which see what a program misses while it is preempted.
+    pub copies: bool,
     /// Bytes of the ring of arguments ([`BpfSource::take_arguments`]); 0: they are not wanted.
     pub arguments: u32,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { ring: 4 << 20, follow: false, arguments: 0 }
+        let copies = Kernel::running().version >= Version::PREEMPTIBLE_TRACEPOINTS;
+        Options { ring: 4 << 20, follow: false, copies, arguments: 0 }
     }
 }
 
@@ -109,6 +113,7 @@ enum Out {
 /// The programs at work. All its methods belong to one thread, and none waits.
 #[derive(Debug)]
 pub struct BpfSource {
+    options: Options,
     loaded: Loaded,
     exits: Exits,
     losses: Losses,
@@ -137,6 +142,7 @@ impl BpfSource {
         let mut pid_max = PidMax::open();
         let exits = Exits::new(loaded.ring.as_fd()).map_err(Refusal::io("poll the BPF ring buffer"))?;
         Ok(BpfSource {
+            options,
             arguments: loaded.arguments.take().map(Arguments::new),
             loaded,
             exits,
@@ -162,8 +168,12 @@ impl BpfSource {
     /// When to call [`next_input`](BpfSource::next_input) and [`idle`](BpfSource::idle) again, though the descriptor is
     /// not readable.
     pub fn deadline(&mut self) -> Option<Instant> {
-        let has_work = self.to_search || !self.to_arm.is_empty();
-        if has_work { Some(Instant::now()) } else { self.exits.next_look() }
+        if self.to_search || !self.to_arm.is_empty() {
+            return Some(Instant::now());
+        }
+        // Where programs can be skipped, nothing else may wake us after it.
+        let count = self.options.copies.then(|| self.losses.next_count()).flatten();
+        [self.exits.next_look(), count].into_iter().flatten().min()
     }
 
     /// The next input. `None`: there is none, and the next one makes the descriptor readable.

@@ -4,12 +4,13 @@
  * anybody wants to know, and writes a record.
  */
 #include "arguments.h"
+#include "copies.h"
 #include "follow.h"
 
 char licence[] SECTION("license") = "Dual MIT/GPL";
 
 /* Runs as the creator, before the new task can. */
-INLINE int birth(u64 *context, const u32 can_follow)
+INLINE int birth(u64 *context, const u32 can_follow, const u32 copy)
 {
 	const struct task_struct *child = (void *)context[0], *creator = bpf_get_current_task_btf();
 	u32 *own = word_of(child->pid), *by = word_of(creator->pid), *process = word_of(creator->tgid);
@@ -18,6 +19,8 @@ INLINE int birth(u64 *context, const u32 can_follow)
 
 	/* The idle task of a new processor has no number. */
 	if (!child->pid || !own || !by || !process)
+		return 0;
+	if (copy && is_repeated(child, BIRTH, copy))
 		return 0;
 	before = __sync_fetch_and_and(own, ~OF_LAST_OWNER);
 	concerned = before & (EVENTS | HELD);
@@ -52,21 +55,8 @@ INLINE int birth(u64 *context, const u32 can_follow)
 	return 0;
 }
 
-SECTION("tp_btf/task_newtask")
-int born(u64 *context)
-{
-	return birth(context, 0);
-}
-
-SECTION("tp_btf/task_newtask")
-int born_following(u64 *context)
-{
-	return birth(context, 1);
-}
-
 /* The task has its new program, and if it was not the main thread, the main thread's id. */
-SECTION("tp_btf/sched_process_exec")
-int exec(u64 *context)
+INLINE int execution(u64 *context, const u32 copy)
 {
 	const struct task_struct *task = (void *)context[0];
 	s32 former = context[1];
@@ -76,6 +66,8 @@ int exec(u64 *context)
 	struct record *record;
 
 	if (!own || !left || !state)
+		return 0;
+	if (copy && is_repeated(task, FIRST_EXEC + (u32)task->self_exec_id, copy))
 		return 0;
 	if (former != task->pid) {
 		/* The main thread has ended, and has given its id away. Nobody has the other one now. */
@@ -109,7 +101,7 @@ int exec(u64 *context)
  * The task begins to exit: on recent kernels it still has its memory, on all
  * its files and locks.
  */
-INLINE int end(u64 *context, const u32 can_follow)
+INLINE int end(u64 *context, const u32 can_follow, const u32 copy)
 {
 	const struct task_struct *task = (void *)context[0];
 	const struct signal_struct *signal = task->signal;
@@ -124,6 +116,8 @@ INLINE int end(u64 *context, const u32 can_follow)
 	struct record *record;
 
 	if (!own || !process)
+		return 0;
+	if (copy && is_repeated(task, END, copy))
 		return 0;
 	before = __sync_fetch_and_or(own, hold ? EXITING | HOLD : EXITING);
 	/* Before the words: when the search is over, they know. */
@@ -163,17 +157,26 @@ INLINE int end(u64 *context, const u32 can_follow)
 	return 0;
 }
 
-SECTION("tp_btf/sched_process_exit")
-int exiting(u64 *context)
-{
-	return end(context, 0);
-}
+/* The programs for each tracepoint: where none is skipped, and copies for where one can be. */
+#define PROGRAM(tracepoint, name, what)        \
+	SECTION("tp_btf/" tracepoint)          \
+	int name(u64 *context)                 \
+	{                                      \
+		return what;                   \
+	}
+#define COPIES(number)                                                                           \
+	PROGRAM("task_newtask", born_copy_##number, birth(context, 1, number))                        \
+	PROGRAM("sched_process_exec", exec_copy_##number, execution(context, number))                 \
+	PROGRAM("sched_process_exit", exiting_copy_##number, end(context, 1, number))
 
-SECTION("tp_btf/sched_process_exit")
-int exiting_following(u64 *context)
-{
-	return end(context, 1);
-}
+PROGRAM("task_newtask", born, birth(context, 0, 0))
+PROGRAM("task_newtask", born_following, birth(context, 1, 0))
+PROGRAM("sched_process_exec", exec, execution(context, 0))
+PROGRAM("sched_process_exit", exiting, end(context, 0, 0))
+PROGRAM("sched_process_exit", exiting_following, end(context, 1, 0))
+COPIES(1)
+COPIES(2)
+COPIES(3)
 
 /* Looks at every task there is for members of followed trees, when the daemon asks. */
 SECTION("iter/task")

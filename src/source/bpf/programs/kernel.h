@@ -64,6 +64,8 @@ struct task_struct {
 	u64 start_boottime;
 	const struct cred *real_cred;
 	struct signal_struct *signal;
+	/* How many programs it has executed. */
+	u64 self_exec_id;
 	struct sched_entity se;
 	struct task_struct *real_parent;
 	struct list_head children;

@@ -143,6 +143,8 @@ struct state {
 	u32 members;
 	/* The arguments of execs are wanted. */
 	u32 arguments;
+	/* Events that the first copy of a program has not seen, and another one has. */
+	u32 caught;
 };
 
 #endif
