@@ -11,6 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::env;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long anything may take that takes a moment; a busy machine may stretch it.
@@ -88,7 +89,17 @@ impl Watcher {
     /// Watches a program, with what the owner of a source does when it has time.
     pub fn watch(&mut self, tid: Tid, events: EventMask) {
         self.source.watch(tid, events);
-        self.source.idle();
+        self.settle();
+    }
+
+    /// Has the source do all that it has to do within some moments.
+    pub fn settle(&mut self) {
+        let soon = Duration::from_millis(100);
+        while let Some(at) = self.source.deadline().filter(|at| *at < Instant::now() + soon) {
+            thread::sleep(at.saturating_duration_since(Instant::now()));
+            self.drain();
+            self.source.idle();
+        }
     }
 
     /// Takes all that there is.

@@ -143,9 +143,7 @@ fn strangers_wake_nobody() {
     for number in 1 << 21..(1 << 21) + 1_000_000 {
         watcher.source.watch(Tid(number), ALL);
     }
-    while watcher.source.deadline().is_some() {
-        watcher.source.idle();
-    }
+    watcher.settle();
     watcher.drain();
     let mut storm = start("storm", &["50"]);
     storm.say("");

@@ -23,7 +23,7 @@ impl BpfSource {
                 self.end_wait(Tid(record.other));
                 self.exits.disarm(&self.loaded.words, Tid(record.other));
                 if record.word & bit::PROCESS_ENDS != 0 {
-                    self.to_arm.push_back(Tid(record.other));
+                    self.arm_later(Tid(record.other));
                 }
                 // Else it was of interest for the number's last owner alone.
                 if record.has(flag::IS_WANTED | flag::IS_FOLLOWED) || record.word & bit::EVENTS != 0 {
@@ -34,7 +34,7 @@ impl BpfSource {
                 self.end_wait(Tid(record.tid));
                 if record.other != record.tid && record.word & bit::PROCESS_ENDS != 0 {
                     // Its main thread's end has given the pidfd up.
-                    self.to_arm.push_back(Tid(record.tid));
+                    self.arm_later(Tid(record.tid));
                 }
                 if record.has(flag::HAS_ARGUMENTS)
                     && let Some(arguments) = &mut self.arguments

@@ -25,7 +25,7 @@ mod words;
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
@@ -49,6 +49,9 @@ use words::bit;
 
 /// Records that are read before the pidfds are looked at.
 const BATCH: usize = 256;
+
+/// What is watched for less time, or exits within it, gets no pidfd in advance.
+const ARM_AFTER: Duration = Duration::from_millis(1);
 
 /// Pidfds that one call of [`BpfSource::idle`] opens.
 const ARMED_AT_ONCE: usize = 64;
@@ -129,7 +132,8 @@ pub struct BpfSource {
     marks: VecDeque<(Mark, u64)>,
     made: Mark,
     passed: Mark,
-    to_arm: VecDeque<Tid>,
+    /// From when on to open a pidfd of which process.
+    to_arm: VecDeque<(Instant, Tid)>,
     counters: Counters,
 }
 
@@ -168,12 +172,13 @@ impl BpfSource {
     /// When to call [`next_input`](BpfSource::next_input) and [`idle`](BpfSource::idle) again, though the descriptor is
     /// not readable.
     pub fn deadline(&mut self) -> Option<Instant> {
-        if self.to_search || !self.to_arm.is_empty() {
+        if self.to_search {
             return Some(Instant::now());
         }
         // Where programs can be skipped, nothing else may wake us after it.
         let count = self.options.copies.then(|| self.losses.next_count()).flatten();
-        [self.exits.next_look(), count].into_iter().flatten().min()
+        let arm = self.to_arm.front().map(|(from, _)| *from);
+        [self.exits.next_look(), arm, count].into_iter().flatten().min()
     }
 
     /// The next input. `None`: there is none, and the next one makes the descriptor readable.
@@ -214,7 +219,7 @@ impl BpfSource {
         if began && before & bit::PROCESS_ENDS == 0 {
             self.hold_late(tid);
         } else if before & bit::PROCESS_ENDS == 0 && tid.0 < self.highest {
-            self.to_arm.push_back(tid);
+            self.arm_later(tid);
         }
     }
 
@@ -233,14 +238,23 @@ impl BpfSource {
         if std::mem::take(&mut self.to_search) {
             self.search_again();
         }
+        let now = Instant::now();
         for _ in 0..ARMED_AT_ONCE {
-            let Some(tid) = self.to_arm.pop_front() else { break };
+            if self.to_arm.front().is_none_or(|(from, _)| *from > now) {
+                break;
+            }
+            let Some((_, tid)) = self.to_arm.pop_front() else { break };
             let word = self.loaded.words.load(tid);
             if word & bit::PROCESS_ENDS != 0 && word & bit::EXITING == 0 {
                 let armed = self.exits.arm(&self.loaded.words, tid);
                 self.counters.unarmed += u64::from(armed == Err(Errno::EMFILE));
             }
         }
+    }
+
+    /// Opens a pidfd of the process when there is time.
+    fn arm_later(&mut self, process: Tid) {
+        self.to_arm.push_back((Instant::now() + ARM_AFTER, process));
     }
 
     /// What has been seen and done so far.
