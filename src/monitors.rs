@@ -1,7 +1,7 @@
 //! The processes that registered: each held by a pidfd, so that no later owner of its pid can be
 //! taken for it (rules R1-R3).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -14,6 +14,9 @@ use crate::node::Caller;
 use crate::registry::Credentials;
 use crate::sys::pidfd::{PidFd, has_task};
 use crate::sys::procfs;
+
+/// Processes without registrations that are kept, since one that had some often has some again.
+const MOST_UNUSED: usize = 16;
 
 /// A process with registrations.
 #[derive(Debug)]
@@ -31,6 +34,8 @@ pub struct Monitors {
     exits: Epoll,
     processes: HashMap<Instance, Process>,
     by_tgid: HashMap<Tgid, Instance>,
+    /// Those that may have no registrations any more, the longest unused first.
+    unused: VecDeque<Instance>,
     last: u64,
 }
 
@@ -41,6 +46,7 @@ impl Monitors {
             exits: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             processes: HashMap::new(),
             by_tgid: HashMap::new(),
+            unused: VecDeque::new(),
             last: 0,
         })
     }
@@ -64,29 +70,49 @@ impl Monitors {
     /// The caller as a monitor, made one if it was none. ESRCH: it has no process that we can see. EMFILE:
     /// there are no descriptors for more monitors.
     pub fn enrol(&mut self, caller: Caller) -> Result<MonitorId, Errno> {
-        if let Some(known) = self.known(caller) {
-            return Ok(known);
+        let tid = caller.tid;
+        if let Some(instance) = self.by_tgid.get(&Tgid(tid.0)) {
+            return Ok(MonitorId { instance: *instance, tid });
         }
-        let status = procfs::task_status(caller.tid.0).map_err(|_| Errno::ESRCH)?;
-        let pidfd = PidFd::open(status.tgid)?;
+        // That takes a fifth of the time that a look at /proc takes, but a main thread.
+        let (tgid, mut pidfd) = match PidFd::open(tid.0) {
+            Ok(pidfd) => (Tgid(tid.0), pidfd),
+            Err(Errno::EINVAL | Errno::ENOENT) => {
+                let tgid = Tgid(procfs::task_status(tid.0).map_err(|_| Errno::ESRCH)?.tgid);
+                if let Some(instance) = self.by_tgid.get(&tgid) {
+                    return Ok(MonitorId { instance: *instance, tid });
+                }
+                (tgid, PidFd::open(tgid.0)?)
+            }
+            Err(errno) => return Err(errno),
+        };
         if !descriptors::leaves(descriptors::RESERVED, &pidfd) {
-            return Err(Errno::EMFILE);
+            self.drop_unused(0);
+            pidfd = PidFd::open(tgid.0)?;
+            if !descriptors::leaves(descriptors::RESERVED, &pidfd) {
+                return Err(Errno::EMFILE);
+            }
         }
         self.last += 1;
         let instance = Instance(self.last);
         self.exits.add(&pidfd, EpollEvent::new(EpollFlags::EPOLLIN, instance.0))?;
-        let tgid = Tgid(status.tgid);
         self.by_tgid.insert(tgid, instance);
         self.processes.insert(instance, Process { tgid, pidfd, tasks: HashMap::new() });
-        Ok(MonitorId { instance, tid: caller.tid })
+        Ok(MonitorId { instance, tid })
     }
 
-    /// The caller's credentials, to be kept with its registration.
-    pub fn credentials(caller: Caller) -> Credentials {
+    /// The credentials of a caller that is this monitor, to be kept with its registration.
+    pub fn credentials(&self, monitor: MonitorId, caller: Caller) -> Credentials {
         if caller.uid == Uid::ROOT {
             return Credentials { real: Uid::ROOT, effective: Uid::ROOT };
         }
-        let real = procfs::task_status(caller.tid.0).map_or(caller.uid, |status| Uid(status.real_uid));
+        // That of a main thread; each thread has its own.
+        let of_process = || {
+            let process = self.processes.get(&monitor.instance)?;
+            (process.tgid.leader() == caller.tid).then(|| process.pidfd.real_uid())?
+        };
+        let of_task = || procfs::task_status(caller.tid.0).ok().map(|status| status.real_uid);
+        let real = of_process().or_else(of_task).map_or(caller.uid, Uid);
         Credentials { real, effective: caller.uid }
     }
 
@@ -133,7 +159,7 @@ impl Monitors {
         }
     }
 
-    /// Takes one registration of the monitor back; with the last one its process is let go.
+    /// Takes one registration of the monitor back. Without any its process is kept for some time.
     pub fn let_go(&mut self, monitor: MonitorId) {
         let Some(process) = self.processes.get_mut(&monitor.instance) else { return };
         if let Some(count) = process.tasks.get_mut(&monitor.tid) {
@@ -145,9 +171,29 @@ impl Monitors {
         self.drop_if_unused(monitor.instance);
     }
 
-    /// Lets go of a process that was enrolled for a registration that failed.
+    /// The same of a process that was enrolled for a registration that failed.
     pub fn drop_if_unused(&mut self, instance: Instance) {
-        if self.processes.get(&instance).is_some_and(|process| process.tasks.is_empty())
+        if self.is_unused(instance) && !self.unused.contains(&instance) {
+            self.unused.push_back(instance);
+            self.drop_unused(MOST_UNUSED);
+        }
+    }
+
+    fn is_unused(&self, instance: Instance) -> bool {
+        self.processes.get(&instance).is_some_and(|process| process.tasks.is_empty())
+    }
+
+    /// Drops processes without registrations, but for so many.
+    fn drop_unused(&mut self, kept: usize) {
+        while self.unused.len() > kept
+            && let Some(instance) = self.unused.pop_front()
+        {
+            self.drop_now(instance);
+        }
+    }
+
+    fn drop_now(&mut self, instance: Instance) {
+        if self.is_unused(instance)
             && let Some(process) = self.processes.remove(&instance)
         {
             self.by_tgid.remove(&process.tgid);
@@ -158,8 +204,16 @@ impl Monitors {
     /// The registering tasks of processes that have ended since the last call.
     pub fn take_exited(&mut self) -> Vec<MonitorId> {
         let mut events = [EpollEvent::empty(); 16];
-        let count = self.exits.wait(&mut events, EpollTimeout::ZERO).unwrap_or(0);
-        events[..count].iter().flat_map(|event| self.tasks_of(Instance(event.data()), |_| true)).collect()
+        loop {
+            let count = self.exits.wait(&mut events, EpollTimeout::ZERO).unwrap_or(0);
+            let ended: Vec<_> = events[..count].iter().map(|event| Instance(event.data())).collect();
+            let tasks: Vec<_> =
+                ended.iter().flat_map(|instance| self.tasks_of(*instance, |_| true)).collect();
+            if count == 0 || !tasks.is_empty() {
+                return tasks;
+            }
+            ended.into_iter().for_each(|instance| self.drop_now(instance));
+        }
     }
 
     /// The monitor that a task other than a main thread was, if it was one.

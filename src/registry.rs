@@ -165,7 +165,7 @@ impl Registry {
                 return Err(Full);
             }
             // A table that is full doubles, and the old half goes afterwards.
-            if self.len().is_multiple_of(LOOK_EVERY)
+            if self.len() % LOOK_EVERY == LOOK_EVERY - 1
                 && !memory::can_be_had((self.len() + LOOK_EVERY) * GROWTH)
             {
                 return Err(Full);

@@ -5,7 +5,6 @@ use nix::errno::Errno;
 use crate::abi::{Command, EventMask};
 use crate::driver::Call;
 use crate::ids::{HandleId, MonitorId, Tgid, Tid};
-use crate::monitors::Monitors;
 use crate::node::{Answer, Caller, Node, Request, Ticket};
 use crate::registry::{Deregistered, Key, Registered};
 use crate::remedy::remedy;
@@ -79,7 +78,8 @@ impl<N: Node, S: Source> Core<N, S> {
                 return Ok(());
             }
         };
-        let registered = self.driver.register(through, monitor, Monitors::credentials(caller), command);
+        let registered =
+            self.driver.register(through, monitor, self.monitors.credentials(monitor, caller), command);
         if registered.is_ok() {
             self.closings.used(through, monitor);
         }

@@ -82,12 +82,17 @@ impl QueuedSignal {
 struct Info {
     mask: u64,
     cgroupid: u64,
-    /// pid, tgid and ppid; real, effective, saved and file system uids and gids.
-    ids: [u32; 11],
+    /// pid, tgid and ppid.
+    pids: [u32; 3],
+    /// Real uid and gid, then effective, saved and file system ones.
+    ids: [u32; 8],
     exit_code: i32,
 }
 
 const _: () = assert!(size_of::<Info>() == 64);
+
+/// `PIDFD_INFO_CREDS`: the uids are wanted, or filled in.
+const INFO_CREDS: u64 = 1 << 1;
 
 /// `PIDFD_INFO_EXIT`: `exit_code` is wanted, or filled in.
 const INFO_EXIT: u64 = 1 << 3;
@@ -138,6 +143,15 @@ impl PidFd {
         // SAFETY: the request's number says how many bytes the kernel reads and writes, and they are there.
         unsafe { requests::get_info(self.0.as_raw_fd(), &mut info) }.ok()?;
         (info.mask & INFO_EXIT != 0).then(|| ExitStatus::from_raw(info.exit_code))
+    }
+
+    /// The real uid of the process's main thread (`PIDFD_GET_INFO`, Linux 6.13). `None` if it is dead, and on
+    /// older kernels.
+    pub fn real_uid(&self) -> Option<u32> {
+        let mut info = Info { mask: INFO_CREDS, ..Info::default() };
+        // SAFETY: the request's number says how many bytes the kernel reads and writes, and they are there.
+        unsafe { requests::get_info(self.0.as_raw_fd(), &mut info) }.ok()?;
+        (info.mask & INFO_CREDS != 0).then_some(info.ids[0])
     }
 
     /// The inode number by which the kernel tells this process from all others since the boot (pidfs,
