@@ -4,7 +4,6 @@ use std::io;
 
 use crate::observe::Observer;
 use crate::remedy;
-use crate::sys::kernel::{Kernel, Version};
 
 use super::bpf::{self, BpfEvents, BpfSource, Refusal};
 use super::{Connector, ProcConnector, Source, SourceError};
@@ -12,7 +11,7 @@ use super::{Connector, ProcConnector, Source, SourceError};
 /// What the owner wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// The programs in the kernel, where they miss nothing; else the proc connector.
+    /// The programs in the kernel, where it takes them; else the proc connector.
     Auto,
     /// The programs in the kernel.
     Bpf,
@@ -49,9 +48,6 @@ pub fn open(
     let reason = match choice {
         Choice::Connector => "as asked for".to_owned(),
         Choice::Bpf => return Ok((bpf(observer)?, "BPF programs in the kernel, as asked for".to_owned())),
-        Choice::Auto if Kernel::running().version >= Version::PREEMPTIBLE_TRACEPOINTS => {
-            format!("since BPF programs can miss events from Linux {} on", Version::PREEMPTIBLE_TRACEPOINTS)
-        }
         Choice::Auto => match bpf(observer) {
             Ok(source) => return Ok((source, "BPF programs in the kernel".to_owned())),
             Err(refusal) => format!("since {refusal}"),

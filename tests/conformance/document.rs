@@ -32,7 +32,7 @@ const KINDS: [(Kind, &str, &str); 5] = [
     (
         Kind::Source,
         "Limits of the proc connector",
-        "They do not show where events come from BPF programs, as they do by default on Linux 5.12 to 6.18 (`--source`). \
+        "They do not show where events come from BPF programs, as they do by default from Linux 5.12 on (`--source`). \
          The proc connector names a new task's parent, not its maker; and the end of a main thread a moment \
          after it, when an exec may have changed its id.",
     ),

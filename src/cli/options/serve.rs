@@ -65,7 +65,7 @@ pub struct DeviceOptions {
     /// Events by bpf or connector
     ///
     /// BPF programs in the kernel (bpf), the proc connector (connector), or BPF programs where the kernel takes
-    /// them and they miss nothing, else the proc connector (auto).
+    /// them, else the proc connector (auto).
     #[arg(long, value_name = "SOURCE", default_value = "auto", value_parser = source)]
     pub source: Choice,
     /// Its permission bits, in octal
