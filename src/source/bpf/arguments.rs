@@ -10,8 +10,8 @@ use crate::sys::bpf_memory::RingReader;
 use super::BpfSource;
 use super::event::TaskEvent;
 
-/// As many are kept for who asks; older ones go.
-const MOST_WAITING: usize = 1024;
+/// So many bytes are kept for who asks; older ones go.
+const MOST_WAITING: usize = 64 << 20;
 
 /// `struct arguments` of `programs/shared.h`, but for its text.
 #[derive(FromBytes, Immutable, KnownLayout)]
@@ -41,32 +41,50 @@ pub struct ExecArguments {
     pub cgroup: u64,
 }
 
+impl ExecArguments {
+    /// Bytes of memory that it takes, about.
+    fn size(&self) -> usize {
+        let texts = self.arguments.iter().map(|argument| argument.len() + size_of::<Vec<u8>>());
+        size_of::<(Tid, Stamp, ExecArguments)>() + self.file.len() + self.parent.len() + texts.sum::<usize>()
+    }
+}
+
 /// Those that were read.
 #[derive(Debug)]
 pub(super) struct Arguments {
     ring: RingReader,
     waiting: VecDeque<(Tid, Stamp, ExecArguments)>,
+    /// Bytes that these take.
+    bytes: usize,
 }
 
 impl Arguments {
     pub fn new(ring: RingReader) -> Arguments {
-        Arguments { ring, waiting: VecDeque::new() }
+        Arguments { ring, waiting: VecDeque::new(), bytes: 0 }
     }
 
     /// Reads all that there are.
     pub fn read(&mut self) {
         let written = self.ring.written();
         while let Some(record) = self.ring.next(written, parse) {
-            self.waiting.extend(record);
-            if self.waiting.len() > MOST_WAITING {
-                self.waiting.pop_front();
+            let Some(found) = record else { continue };
+            self.bytes += found.2.size();
+            self.waiting.push_back(found);
+            while self.bytes > MOST_WAITING {
+                self.remove(0);
             }
         }
     }
 
+    fn remove(&mut self, at: usize) -> Option<ExecArguments> {
+        let (_, _, arguments) = self.waiting.remove(at)?;
+        self.bytes -= arguments.size();
+        Some(arguments)
+    }
+
     fn take(&mut self, tid: Tid, at: Stamp) -> Option<ExecArguments> {
         let found = self.waiting.iter().position(|(whose, when, _)| (*whose, *when) == (tid, at))?;
-        self.waiting.remove(found).map(|(_, _, arguments)| arguments)
+        self.remove(found)
     }
 }
 
