@@ -223,6 +223,11 @@ impl BpfSource {
         }
     }
 
+    /// True if the owner of this number has begun to exit since the programs were loaded.
+    pub fn has_begun_to_exit(&self, tid: Tid) -> bool {
+        self.loaded.words.load(tid) & bit::EXITING != 0
+    }
+
     /// Events of these kinds of this task are not wanted any more. Some may still come.
     pub fn unwatch(&mut self, tid: Tid, events: EventMask) {
         let events = words::events(events);
