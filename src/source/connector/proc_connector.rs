@@ -295,6 +295,11 @@ impl ProcConnector {
         self.sieve.watch(tid);
     }
 
+    /// Watch all tasks, for good, from the next [`commit`](ProcConnector::commit) on.
+    pub fn watch_all(&mut self) {
+        self.sieve.watch_all();
+    }
+
     /// Takes one [`watch`](ProcConnector::watch) back.
     pub fn unwatch(&mut self, tid: Tid) {
         self.sieve.unwatch(tid);

@@ -34,6 +34,8 @@ pub struct Sieve {
     /// More tasks than this do not fit into a filter.
     most: usize,
     watched: HashMap<Tid, usize>,
+    /// Everybody is watched.
+    all: bool,
     /// The attached filter lets the events of all tasks through.
     open: bool,
     /// Watched tasks that the attached filter does not let through.
@@ -52,6 +54,7 @@ impl Sieve {
             usable: true,
             most: filter::MOST_TASKS,
             watched: HashMap::new(),
+            all: false,
             open: false,
             too_narrow: false,
             narrow_at: None,
@@ -64,6 +67,12 @@ impl Sieve {
         let count = self.watched.entry(tid).or_insert(0);
         *count += 1;
         self.too_narrow |= *count == 1;
+    }
+
+    /// Wishes for the events of all tasks.
+    pub fn watch_all(&mut self) {
+        self.all = true;
+        self.too_narrow = true;
     }
 
     /// Takes one wish back.
@@ -79,7 +88,7 @@ impl Sieve {
 
     /// True if nobody is watched.
     pub fn is_empty(&self) -> bool {
-        self.watched.is_empty()
+        self.watched.is_empty() && !self.all
     }
 
     /// The first filter of a new socket.
@@ -136,7 +145,7 @@ impl Sieve {
         if !self.usable {
             socket.attach_filter(&mut filter::everything(true))?;
             self.open = true;
-        } else if self.watched.len() > self.most || !self.fit_closely(socket)? {
+        } else if self.all || self.watched.len() > self.most || !self.fit_closely(socket)? {
             self.open_for_all(socket)?;
         }
         self.too_narrow = false;
