@@ -14,6 +14,16 @@ pub fn monotonic_ns() -> u64 {
     (now - OFFSET.get_or_init(offset_ns)) as u64
 }
 
+/// What to add to a [`monotonic_ns`] for nanoseconds since 1970 (CLOCK_REALTIME) and since the boot, sleep
+/// included (CLOCK_BOOTTIME of the initial time namespace, which a boot's first processes share).
+pub fn realtime_and_boottime_offsets() -> (i64, i64) {
+    let read = |clock| clock_gettime(clock).map_or(0, |now| now.tv_sec() * 1_000_000_000 + now.tv_nsec());
+    let (realtime, boottime) = (read(ClockId::CLOCK_REALTIME), read(ClockId::CLOCK_BOOTTIME));
+    // Last, so that no time is in the future.
+    let now = monotonic_ns() as i64;
+    (realtime - now, boottime - now)
+}
+
 /// How much this process's CLOCK_MONOTONIC is ahead of the kernel's own. A time namespace is entered by fork or
 /// exec, so it stays the same while a program runs.
 fn offset_ns() -> i64 {

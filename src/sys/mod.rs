@@ -7,6 +7,7 @@ pub mod bpf_memory;
 pub mod clock;
 pub mod disposition;
 pub mod fork;
+pub mod held;
 pub mod ioctl;
 pub mod kernel;
 pub mod malloc;
