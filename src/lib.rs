@@ -31,3 +31,4 @@ pub mod source;
 pub mod sys;
 pub mod view;
 pub mod wait;
+pub mod watch;

@@ -18,6 +18,8 @@ pub enum Exit {
     TimedOut,
     /// 124: the same, where smaller statuses are a program's, as timeout(1) has it.
     ProgramTimedOut,
+    /// 4: events were lost, which --strict makes an error.
+    Lost,
     /// 128 and the number of the signal that ended the command: 130 for SIGINT, 141 (SIGPIPE) where nobody
     /// reads the output any more.
     Signal(Signal),
@@ -39,6 +41,7 @@ impl Exit {
             Exit::Error => 1,
             Exit::Unavailable => 2,
             Exit::TimedOut => 3,
+            Exit::Lost => 4,
             Exit::ProgramTimedOut => 124,
             Exit::Signal(signal) => 128 + signal as u8,
             Exit::Program(status) => {

@@ -3,12 +3,15 @@
 mod color;
 mod doctor;
 mod exit;
+mod found;
 mod options;
+mod quote;
 mod run;
 mod serve;
 mod service_manager;
 mod signals;
 mod wait;
+mod watch;
 
 use std::error::Error;
 use std::ffi::{OsStr, OsString};
@@ -62,6 +65,7 @@ pub fn main() -> Result<ExitCode, Failure> {
             run::run(&options.device.config(), &options.program)
         }
         Ok(Cli { command: Command::Wait(options), .. }) => wait::wait(&options),
+        Ok(Cli { command: Command::Watch(options), .. }) => watch::watch(&options),
         Ok(Cli { command: Command::Doctor(options), .. }) => doctor::doctor(&options),
         Err(error) => usage(&error, std::env::args_os().skip(1)),
     }?;
@@ -90,6 +94,10 @@ fn usage(error: &clap::Error, arguments: impl Iterator<Item = OsString>) -> Resu
 fn usage_error(mut arguments: impl Iterator<Item = OsString>) -> Exit {
     match arguments.next() {
         Some(command) if command == OsStr::new("run") => Exit::OwnError,
+        // Everything behind a lone -- is a command.
+        Some(command) if command == OsStr::new("watch") && arguments.any(|argument| argument == "--") => {
+            Exit::OwnError
+        }
         Some(command)
             if command == OsStr::new("wait") && arguments.any(|argument| argument == "--status") =>
         {

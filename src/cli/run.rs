@@ -1,6 +1,6 @@
 //! `kmonitor run`
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::process::{Child, Command, ExitStatus};
 
@@ -42,11 +42,16 @@ pub fn run(config: &Config, program: &[OsString]) -> Result<Exit, Failure> {
 fn start(program: &[OsString], inheritance: Inheritance) -> Result<Child, Failure> {
     let (name, arguments) =
         program.split_first().ok_or_else(|| Failure::new(Exit::NotFound, "no program is named"))?;
-    spawn::with(inheritance, Command::new(name).args(arguments)).spawn().map_err(|error| {
-        let not_found = error.kind() == io::ErrorKind::NotFound;
-        let exit = if not_found { Exit::NotFound } else { Exit::CannotExecute };
-        Failure::new(exit, format!("cannot run {}: {error}", name.display()))
-    })
+    spawn::with(inheritance, Command::new(name).args(arguments))
+        .spawn()
+        .map_err(|error| cannot_run(name, &error))
+}
+
+/// The program could not be started.
+pub fn cannot_run(name: &OsStr, error: &io::Error) -> Failure {
+    let not_found = error.kind() == io::ErrorKind::NotFound;
+    let exit = if not_found { Exit::NotFound } else { Exit::CannotExecute };
+    Failure::new(exit, format!("cannot run {}: {error}", name.display()))
 }
 
 fn wait(child: &mut Child, daemon: &Daemon, signals: &Signals) -> io::Result<ExitStatus> {

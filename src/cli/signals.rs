@@ -56,8 +56,14 @@ impl Signals {
 
     /// Takes a signal that has arrived.
     pub fn take(&self) -> nix::Result<Option<Signal>> {
-        let info = self.news.read_signal()?;
-        Ok(info.and_then(|info| Signal::try_from(info.ssi_signo as i32).ok()))
+        Ok(self.take_with_sender()?.map(|(signal, _)| signal))
+    }
+
+    /// The same, and whether the kernel itself has sent it, as for a key of the terminal.
+    pub fn take_with_sender(&self) -> nix::Result<Option<(Signal, bool)>> {
+        let Some(info) = self.news.read_signal()? else { return Ok(None) };
+        let signal = Signal::try_from(info.ssi_signo as i32).ok();
+        Ok(signal.map(|signal| (signal, info.ssi_code == libc::SI_KERNEL)))
     }
 
     /// True if the process ignored this signal before.

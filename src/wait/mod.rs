@@ -5,7 +5,7 @@
 
 mod ending;
 mod exit_events;
-mod process;
+pub(crate) mod process;
 mod selector;
 mod target;
 mod waiting;

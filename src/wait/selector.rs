@@ -1,7 +1,7 @@
 //! Processes by what they are, instead of by number.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{getpid, getppid};
@@ -9,6 +9,7 @@ use regex_lite::Regex;
 
 use super::process::{self, Process, base_name};
 use super::target::{Target, TargetError};
+use crate::records::Process as Record;
 use crate::sys::procfs;
 
 /// The kernel keeps so many bytes of a process's name (TASK_COMM_LEN, less the zero).
@@ -37,6 +38,28 @@ impl Selector {
             && self.users.is_empty()
             && self.parents.is_empty()
             && self.cgroups.is_empty()
+    }
+
+    /// True of a process that a record tells of, as far as that tells it: what is not known does not match.
+    pub fn matches_record(&self, process: &Record) -> bool {
+        let is_named = |name: &OsString| {
+            let file = process.executable_bytes().map(OsString::from_vec);
+            process.comm_bytes().as_deref() == Some(name.as_bytes())
+                || file.as_ref() == Some(name)
+                || file.and_then(base_name).as_ref() == Some(name)
+        };
+        let line = || {
+            let arguments = process.args_bytes()?;
+            Some(String::from_utf8_lossy(&arguments.join(&b' ')).into_owned())
+        };
+        let matches = |pattern: &Regex| line().is_some_and(|line| pattern.is_match(&line));
+        let is_in =
+            |group: &PathBuf| process.cgroup.as_ref().is_some_and(|own| Path::new(own).starts_with(group));
+        (self.users.is_empty() || process.uid.is_some_and(|uid| self.users.contains(&uid)))
+            && (self.parents.is_empty() || process.ppid.is_some_and(|ppid| self.parents.contains(&ppid)))
+            && (self.names.is_empty() || self.names.iter().any(is_named))
+            && (self.patterns.is_empty() || self.patterns.iter().any(matches))
+            && (self.cgroups.is_empty() || self.cgroups.iter().any(is_in))
     }
 
     /// Looks at the process of this pid. False too if there is none.
@@ -185,6 +208,36 @@ mod tests {
             Selector { cgroups: vec!["/no/such/group".into()], ..selector.clone() },
         ] {
             assert_eq!(selected(&narrower), [0; 0], "{narrower:?}");
+        }
+    }
+
+    #[test]
+    fn a_record_matches_as_far_as_it_tells() {
+        let mut record =
+            Record { ppid: Some(3), uid: Some(7), cgroup: Some("/a/b".to_owned()), ..Record::default() };
+        let named = |name: &str| Selector { names: vec![name.into()], ..Selector::default() };
+        assert!(!named("date").matches_record(&record));
+        record.set_executable(b"/usr/bin/date");
+        record.set_comm(b"Date");
+        record.set_args(&[b"date".to_vec(), b"+%s".to_vec()], false);
+        for selector in [
+            named("date"),
+            named("Date"),
+            named("/usr/bin/date"),
+            Selector { patterns: vec![Regex::new("^date [+]").expect("a pattern")], ..Selector::default() },
+            Selector { users: vec![7], parents: vec![4, 3], ..Selector::default() },
+            Selector { cgroups: vec!["/a".into()], ..named("date") },
+        ] {
+            assert!(selector.matches_record(&record), "{selector:?}");
+        }
+        for selector in [
+            named("dat"),
+            Selector { patterns: vec![Regex::new("x").expect("a pattern")], ..Selector::default() },
+            Selector { users: vec![8], ..Selector::default() },
+            Selector { parents: vec![4], ..Selector::default() },
+            Selector { cgroups: vec!["/b".into()], ..named("date") },
+        ] {
+            assert!(!selector.matches_record(&record), "{selector:?}");
         }
     }
 

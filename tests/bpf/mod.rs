@@ -3,8 +3,8 @@
 mod arguments;
 mod exits;
 mod guest;
-mod harness;
+pub mod harness;
 mod object;
 mod refusals;
 mod registrations;
-mod storms;
+pub mod storms;

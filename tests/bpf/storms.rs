@@ -137,7 +137,7 @@ fn a_storm_through_a_ring_of_one_page_is_counted_to_the_last() {
 }
 
 /// The tasks of a process and of all its descendants, as /proc shows them.
-fn tree(root: Tid) -> HashSet<Tid> {
+pub fn tree(root: Tid) -> HashSet<Tid> {
     let number = |entry: io::Result<fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse::<i32>().ok();
     let parent = |pid: &i32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

@@ -8,6 +8,6 @@ mod pidfile;
 mod races;
 mod selection;
 mod status;
-mod target;
+pub mod target;
 mod usage;
 mod waiting;

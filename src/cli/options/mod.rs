@@ -8,13 +8,17 @@
 mod color;
 mod doctor;
 mod serve;
+mod targets;
 mod wait;
+mod watch;
 
 use clap::{ArgAction, Parser, Subcommand};
 
 pub use doctor::DoctorOptions;
 pub use serve::{DeviceOptions, RunOptions, ServeOptions};
+pub use targets::TargetOptions;
 pub use wait::WaitOptions;
+pub use watch::WatchOptions;
 
 /// Tells when other processes fork, execute programs and exit
 ///
@@ -44,5 +48,6 @@ pub enum Command {
     Serve(ServeOptions),
     Run(RunOptions),
     Wait(WaitOptions),
+    Watch(WatchOptions),
     Doctor(DoctorOptions),
 }

@@ -125,7 +125,8 @@ fn carrier(text: &str) -> Result<Carrier, String> {
     }
 }
 
-fn source(text: &str) -> Result<Choice, String> {
+/// A source of events.
+pub fn source(text: &str) -> Result<Choice, String> {
     match text {
         "auto" => Ok(Choice::Auto),
         "bpf" => Ok(Choice::Bpf),

@@ -1,15 +1,14 @@
 //! The options of `kmonitor wait`.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use kmonitor::wait::Named;
-use regex_lite::Regex;
+
+use kmonitor::source::Choice;
 
 use super::color::ColorOption;
-use super::serve::user;
+use super::serve::source;
+use super::targets::TargetOptions;
 
 const EXAMPLES: &str = "\
 Examples: kmonitor wait --status 1234; kmonitor wait -t 9.5 -n make -u alice
@@ -18,7 +17,7 @@ Signals: at SIGINT and SIGTERM it prints what is known so far, and ends.";
 
 /// Wait until processes have exited; they need not be children
 ///
-/// Needs neither root nor a daemon. A process is held by a pidfd, so the end of a process is never missed and
+/// Needs neither root nor a daemon, but for --start and --tree. A process is held by a pidfd, so the end of a process is never missed and
 /// another process that is given its number later is never waited for. Several targets are waited for
 /// together, and a line is printed as each of them ends:
 ///
@@ -35,46 +34,27 @@ Signals: at SIGINT and SIGTERM it prints what is known so far, and ends.";
     after_help = EXAMPLES,
     override_usage = "kmonitor wait [OPTIONS] TARGET...",
     // Clap's own with a blank line less, for the screen.
-    help_template = "{about-with-newline}{usage-heading} {usage}\n\n{all-args}{after-help}"
+    help_template = "{about-with-newline}{usage-heading} {usage}\n{positionals}\n{options}{after-help}"
 )]
 pub struct WaitOptions {
-    /// Processes, by number; PID:INODE is one life of it
+    #[command(flatten)]
+    pub targets: TargetOptions,
+    /// Until such a process executes its program
     ///
-    /// INODE is the inode number of a pidfd of the process (Linux 6.9), which is given to no other process
-    /// until the next boot. It is what waitpid(1) of util-linux takes and getino(1) prints.
-    #[arg(value_name = "PID", value_parser = named)]
-    pub processes: Vec<Named>,
-    /// Processes of this name
+    /// Processes are described then, not named by number. One that is there already counts. Needs the rights of
+    /// kmonitor-watch(1); what is described is the program as it was executed, and the user is the real one.
+    #[arg(long, conflicts_with_all = ["processes", "pidfile", "count", "exited", "status", "tree"])]
+    pub start: bool,
+    /// Until all descendants have exited too
     ///
-    /// The exact name of the process (as in /proc/PID/comm), or of the file that it executes. Options that
-    /// select narrow one another: -n and -u select the processes of this name that belong to this user. One
-    /// that is repeated selects either. Processes that match later are not waited for. kmonitor itself and its
-    /// ancestors are never selected.
-    #[arg(short, long, value_name = "NAME")]
-    pub name: Vec<OsString>,
-    /// Processes whose command line matches
+    /// Those that there are, and those to come. Needs the rights of kmonitor-watch(1).
+    #[arg(long, conflicts_with_all = ["count", "status"])]
+    pub tree: bool,
+    /// With --start and --tree: events by bpf or connector
     ///
-    /// REGEX is searched for in the arguments, joined by blanks. The syntax is that of the Rust crate regex-lite,
-    /// which is close to egrep's.
-    #[arg(short, long, value_name = "REGEX", value_parser = regex)]
-    pub full: Vec<Regex>,
-    /// Processes of this (effective) user
-    #[arg(short, long, value_name = "USER", value_parser = user)]
-    pub user: Vec<u32>,
-    /// Children of this process
-    #[arg(short = 'P', long, value_name = "PID", value_parser = pid)]
-    pub parent: Vec<i32>,
-    /// Processes in this control group or below
-    ///
-    /// PATH is as in /proc/PID/cgroup, such as /system.slice/cron.service, or the group's directory.
-    #[arg(long, value_name = "PATH")]
-    pub cgroup: Vec<PathBuf>,
-    /// The process whose number is in this file
-    ///
-    /// The number is in the first line. A process that started after the file was written is not waited for:
-    /// the file is stale, and its number was given to somebody else.
-    #[arg(long, value_name = "FILE")]
-    pub pidfile: Vec<PathBuf>,
+    /// As for kmonitor-watch(1).
+    #[arg(long, value_name = "SOURCE", default_value = "auto", value_parser = source, hide_short_help = true)]
+    pub source: Choice,
     /// Wait no longer than this; 0 only looks
     ///
     /// Fractions are allowed. The exit status is then 3, or 124 with --status.
@@ -102,29 +82,6 @@ pub struct WaitOptions {
     pub color: ColorOption,
 }
 
-fn named(text: &str) -> Result<Named, String> {
-    let (number, inode) = match text.split_once(':') {
-        Some((number, inode)) => (number, Some(inode)),
-        None => (text, None),
-    };
-    let inode = inode.map(|inode| match inode.parse() {
-        Ok(inode @ 1u64..) => Ok(inode),
-        _ => Err("after the colon stands the inode number of a pidfd, such as 1234:56789".to_owned()),
-    });
-    Ok(Named { pid: pid(number)?, inode: inode.transpose()? })
-}
-
-fn pid(text: &str) -> Result<i32, String> {
-    match text.parse() {
-        Ok(pid @ 1..) => Ok(pid),
-        _ => Err("a process is named by its number, from 1 to 2147483647 (-n takes names)".to_owned()),
-    }
-}
-
-fn regex(text: &str) -> Result<Regex, String> {
-    Regex::new(text).map_err(|error| format!("it is not a regular expression: {error}"))
-}
-
 fn seconds(text: &str) -> Result<Duration, String> {
     let duration = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     duration.ok_or_else(|| "it is a number of seconds, such as 10 or 0.5".to_owned())
@@ -140,15 +97,6 @@ fn count(text: &str) -> Result<usize, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_process_is_named_by_a_number_and_perhaps_an_inode() {
-        assert_eq!(named("12"), Ok(Named { pid: 12, inode: None }));
-        assert_eq!(named("12:34"), Ok(Named { pid: 12, inode: Some(34) }));
-        for bad in ["", "0", "-1", "x", "2147483648", "12:", "12:0", "12:x", ":34", "12:3:4", "1 2"] {
-            assert!(named(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn a_timeout_is_a_finite_number_of_seconds() {

@@ -1,7 +1,8 @@
 //! `kmonitor wait`
 
-mod found;
+mod limits;
 mod report;
+mod watching;
 
 use std::io;
 use std::os::fd::AsFd;
@@ -14,10 +15,10 @@ use kmonitor::wait::{Ending, ExitEvents, News, Waiting};
 use nix::sys::signal::Signal;
 
 use super::exit::Exit;
+use super::found::{Found, Purpose};
 use super::options::WaitOptions;
 use super::signals::Signals;
 use super::{Failure, say};
-use found::Found;
 use report::Report;
 
 pub fn wait(options: &WaitOptions) -> Result<Exit, Failure> {
@@ -31,10 +32,18 @@ pub fn wait(options: &WaitOptions) -> Result<Exit, Failure> {
 fn look_and_wait(options: &WaitOptions) -> Result<Exit, Failure> {
     let begun = Instant::now();
     let signals = Signals::block(&[Signal::SIGINT, Signal::SIGTERM]).map_err(cannot_wait)?;
+    if options.start {
+        return watching::start(options, begun, signals);
+    }
     // Where it cannot be raised, the limit is reported when it is reached.
     let _ = descriptors::raise_limit();
-    let found = Found::look(options)?;
-    let enough = found.enough(options)?;
+    let purpose =
+        Purpose { verb: "wait for", may_be_gone: options.exited, hint: " (-e makes that no error)" };
+    let found = Found::look(&options.targets, purpose)?;
+    if options.tree {
+        return watching::tree(options, begun, signals, found);
+    }
+    let enough = enough(&found, options)?;
     let mut report = Report::new(options, begun, &found);
     if let Some(exit) = report.not_there(&found.gone)? {
         return Ok(exit);
@@ -63,6 +72,23 @@ fn look_and_wait(options: &WaitOptions) -> Result<Exit, Failure> {
         }
     }
     Ok(Exit::Done)
+}
+
+/// How many must exit.
+fn enough(found: &Found, options: &WaitOptions) -> Result<usize, Failure> {
+    let all = found.targets.len() + found.gone.len();
+    if options.status && all != 1 {
+        let error = format!("--status gives the status of one process, and these are {all}");
+        return Err(Failure::new(Exit::Error, error));
+    }
+    match options.count {
+        Some(count) if count > all && !options.exited => {
+            let error = format!("{count} processes cannot exit: there are {all} to wait for");
+            Err(Failure::new(Exit::Error, error))
+        }
+        Some(count) => Ok(count.min(all)),
+        None => Ok(all),
+    }
 }
 
 /// The status of the one target comes from here where the kernel keeps none.

@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 use kmonitor::wait::Ending;
 use nix::sys::signal::Signal;
 
-use super::found::Found;
-use super::{Exit, Failure, WaitOptions, say};
+use super::{Exit, Failure, Found, WaitOptions, say};
 use crate::cli::color::{Color, Colors};
 
 /// So many processes are listed at most.
@@ -80,6 +79,30 @@ impl Report<'_> {
         }
     }
 
+    /// One more process is waited for, unless it was named.
+    pub fn joined(&mut self, pid: i32) {
+        self.all += usize::from(self.running.insert(pid));
+    }
+
+    /// True if nothing is waited for any more.
+    pub fn is_done(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    /// A process has started that is as described.
+    pub fn started(&self, pid: i32, how: &str) -> Result<Option<Exit>, Failure> {
+        self.print(format_args!("{pid} started, after {}{how}", seconds(self.begun.elapsed())))
+    }
+
+    /// The time is over, and none has.
+    pub fn nothing_started(&self) -> Exit {
+        self.remark(format_args!(
+            "timed out after {}: no such process started",
+            seconds(self.begun.elapsed())
+        ));
+        Exit::TimedOut
+    }
+
     /// A process has exited whose status is not known yet.
     pub fn not_reaped(&self, pid: i32) -> Option<Exit> {
         self.remark(format_args!(
@@ -125,7 +148,7 @@ impl Report<'_> {
     }
 
     /// Prints a line on standard output. Where nobody reads it any more, we end as SIGPIPE would have it.
-    fn print(&self, line: impl Display) -> Result<Option<Exit>, Failure> {
+    pub fn print(&self, line: impl Display) -> Result<Option<Exit>, Failure> {
         if self.options.quiet {
             return Ok(None);
         }
@@ -137,7 +160,7 @@ impl Report<'_> {
     }
 
     /// Says something that is not the output proper.
-    fn remark(&self, line: impl Display) {
+    pub fn remark(&self, line: impl Display) {
         if !self.options.quiet {
             say(line);
         }

@@ -1,11 +1,23 @@
-//! From the command line to processes.
+//! From the command line to processes that are there.
 
 use std::io::ErrorKind;
 
 use kmonitor::wait::{self, Named, Selector, Target, TargetError};
 
 use super::Failure;
-use super::{Exit, WaitOptions};
+use super::exit::Exit;
+use super::options::TargetOptions;
+
+/// What the targets are looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Purpose {
+    /// As in "what to wait for".
+    pub verb: &'static str,
+    /// It is no error if they are not there.
+    pub may_be_gone: bool,
+    /// What to do if it is one: a blank, and a remark in brackets. It may be empty.
+    pub hint: &'static str,
+}
 
 /// What the command line's targets have come to.
 pub struct Found {
@@ -19,40 +31,36 @@ pub struct Found {
 
 impl Found {
     /// Looks for all targets.
-    pub fn look(options: &WaitOptions) -> Result<Found, Failure> {
+    pub fn look(options: &TargetOptions, purpose: Purpose) -> Result<Found, Failure> {
         let mut found = Found { targets: Vec::new(), gone: Vec::new(), selected: None };
         for named in &options.processes {
-            found.add(options, name(named), wait::open(*named).map_err(failure)?)?;
+            found.add(purpose, name(named), wait::open(*named).map_err(failure)?)?;
         }
         for path in &options.pidfile {
             match wait::from_pidfile(path) {
                 Ok((pid, target)) => {
-                    found.add(options, format!("{pid} (of {})", path.display()), target)?;
+                    found.add(purpose, format!("{pid} (of {})", path.display()), target)?;
                 }
                 Err(TargetError::Pidfile { error, .. })
-                    if options.exited && error.kind() == ErrorKind::NotFound =>
+                    if purpose.may_be_gone && error.kind() == ErrorKind::NotFound =>
                 {
                     found.gone.push(path.display().to_string());
                 }
                 Err(error) => return Err(failure(error)),
             }
         }
-        let selector = Selector {
-            names: options.name.clone(),
-            patterns: options.full.clone(),
-            users: options.user.clone(),
-            parents: options.parent.clone(),
-            cgroups: options.cgroup.iter().map(|path| wait::cgroup(path)).collect(),
-        };
+        let selector = selector(options);
         if selector.is_empty() && options.processes.is_empty() && options.pidfile.is_empty() {
-            let error =
-                "what to wait for is missing: PIDs, or options that select processes (--help shows them)";
+            let error = format!(
+                "what to {} is missing: PIDs, or options that select processes (--help shows them)",
+                purpose.verb
+            );
             return Err(Failure::new(Exit::Error, error));
         }
         if !selector.is_empty() {
             let selected = wait::select(&selector).map_err(failure)?;
-            if selected.is_empty() && !options.exited {
-                let error = "no process matches (-e makes that no error)";
+            if selected.is_empty() && !purpose.may_be_gone {
+                let error = format!("no process matches{}", purpose.hint);
                 return Err(Failure::new(Exit::Error, error));
             }
             found.selected = Some(selected.len());
@@ -63,33 +71,27 @@ impl Found {
         Ok(found)
     }
 
-    fn add(&mut self, options: &WaitOptions, name: String, target: Option<Target>) -> Result<(), Failure> {
+    fn add(&mut self, purpose: Purpose, name: String, target: Option<Target>) -> Result<(), Failure> {
         match target {
             Some(target) => self.targets.push(target),
-            None if options.exited => self.gone.push(name),
+            None if purpose.may_be_gone => self.gone.push(name),
             None => {
-                let error = format!("there is no process {name} (-e makes that no error)");
+                let error = format!("there is no process {name}{}", purpose.hint);
                 return Err(Failure::new(Exit::Error, error));
             }
         }
         Ok(())
     }
+}
 
-    /// How many must exit.
-    pub fn enough(&self, options: &WaitOptions) -> Result<usize, Failure> {
-        let all = self.targets.len() + self.gone.len();
-        if options.status && all != 1 {
-            let error = format!("--status gives the status of one process, and these are {all}");
-            return Err(Failure::new(Exit::Error, error));
-        }
-        match options.count {
-            Some(count) if count > all && !options.exited => {
-                let error = format!("{count} processes cannot exit: there are {all} to wait for");
-                Err(Failure::new(Exit::Error, error))
-            }
-            Some(count) => Ok(count.min(all)),
-            None => Ok(all),
-        }
+/// What the processes must be like that are selected.
+pub fn selector(options: &TargetOptions) -> Selector {
+    Selector {
+        names: options.name.clone(),
+        patterns: options.full.clone(),
+        users: options.user.clone(),
+        parents: options.parent.clone(),
+        cgroups: options.cgroup.iter().map(|path| wait::cgroup(path)).collect(),
     }
 }
 
@@ -100,7 +102,8 @@ fn name(named: &Named) -> String {
     }
 }
 
-fn failure(error: TargetError) -> Failure {
+/// A target cannot be had.
+pub fn failure(error: TargetError) -> Failure {
     let exit = match error {
         TargetError::NoPidfds
         | TargetError::NoInodes(_)

@@ -1,0 +1,59 @@
+//! What a feed says: the events of either source in the same words.
+
+use std::process::ExitStatus;
+
+use crate::ids::Stamp;
+use crate::records::Kind;
+use crate::source::bpf::{StartTime, Usage};
+
+/// What a process executes, as far as it is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Program {
+    pub comm: Option<Vec<u8>>,
+    pub executable: Option<Vec<u8>>,
+    pub args: Option<Vec<Vec<u8>>>,
+    /// There are more arguments.
+    pub is_cut: bool,
+    pub cgroup: Option<String>,
+}
+
+/// One piece of news.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// The process that it is about. `None`: the one that has the thread.
+    pub pid: Option<i32>,
+    /// When it happened.
+    pub at: Stamp,
+    pub what: News,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// The process was there, perhaps without its main thread.
+    Seen {
+        ppid: Option<i32>,
+        uid: Option<u32>,
+        start: Option<StartTime>,
+        program: Program,
+        is_main_over: bool,
+    },
+    /// The thread, not the main one, was there.
+    ThreadSeen { tid: i32 },
+    /// The process was made.
+    Fork { ppid: Option<i32>, creator: Option<i32>, uid: Option<u32>, start: Option<StartTime> },
+    /// The process executes this now.
+    Exec { uid: Option<u32>, program: Program },
+    /// The process, or its main thread alone, has ended. With usage, all threads have.
+    Exit { uid: Option<u32>, status: Option<ExitStatus>, usage: Option<Usage> },
+    /// The process has one more thread.
+    ThreadCreate { tid: i32, creator: Option<i32> },
+    /// A thread that is not the main one has ended. With usage, it was the last.
+    ThreadExit { tid: i32, status: Option<ExitStatus>, usage: Option<Usage> },
+    /// The process has this real uid from now on.
+    Uid { uid: u32 },
+    /// The process is not there any more.
+    Gone,
+    /// Events are missing.
+    Lost { count: Option<u64>, kinds: Vec<Kind>, recovered: u64, complete: bool },
+}

@@ -1,0 +1,76 @@
+//! A reader that is slow loses records, is told so, and holds nobody up.
+
+use super::harness::{Lines, Tally, play, validate, watch};
+use crate::device::program::Program;
+use kmonitor::records::{self, Record, What};
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::process::Stdio;
+
+/// Has a storm raged to its end before its records are read.
+fn unread(options: &[&str]) -> (Vec<Record>, u64, Option<i32>) {
+    let (mut reader, writer) = std::io::pipe().expect("pipe");
+    let mut command = watch(&["--json", "--buffer", "100000"]);
+    command.args(options).arg("--").arg(crate::bpf::harness::build("storm")).arg("60").stderr(writer);
+    let mut kmonitor = Program::start(&mut command);
+    drop(command);
+    let (births, _) = play(&mut kmonitor);
+    let mut text = String::new();
+    reader.read_to_string(&mut text).expect("text");
+    let lines = Lines::new();
+    fs::write(&lines.path, &text).expect("a file");
+    validate(&lines.path);
+    let records = records::read(text.as_bytes()).map(|record| record.expect("a record")).collect();
+    (records, births, kmonitor.end().code())
+}
+
+#[test]
+fn what_a_slow_reader_loses_is_counted_at_its_place() {
+    for (options, status) in [(&["-e", "fork,exec,exit,thread"][..], 0), (&["--strict"], 4)] {
+        let (records, births, code) = unread(options);
+        let end = Tally::of(&records).end.expect("the end");
+        let lost: Vec<_> = records.iter().filter(|record| matches!(record.what, What::Lost { .. })).collect();
+        assert!(!lost.is_empty() && end.lost > 0, "{end:?}");
+        assert_eq!(code, Some(status));
+        // The numbers that are missing are those of what was lost.
+        let mut expected = 0;
+        for record in &records {
+            if let What::Lost { count, complete, .. } = record.what {
+                expected += count.expect("it is known");
+                assert!(!complete);
+            }
+            assert_eq!(record.seq, expected, "{record:?}");
+            expected += 1;
+        }
+        if status == 0 {
+            let told = end.fork + end.thread_create + end.exit + end.thread_exit + end.exec;
+            // Each is born and ends, but for the storm itself, which was seen; each round executes four programs.
+            assert_eq!(told + end.lost, 2 * births + 1 + 120 + 1);
+        }
+    }
+}
+
+#[test]
+fn a_loss_is_said_on_standard_error_too() {
+    let mut weather = crate::bpf::harness::start("weather", &[]);
+    let mut command = watch(&["--json", "--buffer", "20000", &weather.id().to_string()]);
+    let mut kmonitor =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    let mut output = BufReader::new(kmonitor.stdout.take().expect("a pipe"));
+    let mut lines = String::new();
+    while !lines.contains("\"event\":\"ready\"") {
+        assert!(output.read_line(&mut lines).expect("text") > 0, "it has ended: {lines}");
+    }
+    // Until the weather is over nobody reads; it makes thousands of processes in this time.
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    weather.say("");
+    assert_eq!(weather.line_at_last(), "still");
+    weather.hang_up();
+    weather.end();
+    output.read_to_string(&mut lines).expect("text");
+    let mut errors = String::new();
+    kmonitor.stderr.take().expect("a pipe").read_to_string(&mut errors).expect("text");
+    assert_eq!(kmonitor.wait().expect("wait").code(), Some(0), "{errors}");
+    assert!(lines.contains("\"event\":\"lost\""), "{errors}");
+    assert!(errors.contains("are missing here (") && errors.contains(" events were lost in all"), "{errors}");
+}
