@@ -4,12 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::records::{Process, Record, What};
+use crate::sys::held;
 
 use super::life::{Birth, End, Exit, Life, Program, Run};
 use super::{History, Loss};
-
-/// The name of a process that kmonitor has made to execute the command that it watches: it has done nothing else.
-const HELD: &str = "kmonitor-spawn";
 
 /// A history that grows with each record.
 #[derive(Debug, Default)]
@@ -19,7 +17,7 @@ pub struct Builder {
     living: HashMap<i32, usize>,
     /// Those that were seen before their parent, by its pid.
     orphans: HashMap<i32, Vec<usize>>,
-    /// Those that began as [`HELD`].
+    /// Those that kmonitor made to execute the command that it watches.
     held: HashSet<usize>,
 }
 
@@ -96,7 +94,7 @@ impl Builder {
     }
 
     fn seen(&mut self, process: &Process, at: u64) {
-        let is_held = process.comm.as_deref() == Some(HELD);
+        let is_held = process.comm.as_deref() == Some(held::NAME);
         let birth = if is_held { Birth::Fork(at) } else { Birth::Earlier(at) };
         let index = match self.same(process) {
             // Its threads were seen first.

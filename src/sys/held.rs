@@ -10,6 +10,9 @@ use std::thread::{self, JoinHandle};
 use nix::fcntl::OFlag;
 use nix::unistd::{Gid, Uid, User, getgrouplist, pipe2, read, setgid, setgroups, setuid, write};
 
+/// The name of a child that waits, as in /proc/PID/comm.
+pub const NAME: &str = "kmonitor-spawn";
+
 /// A child that waits. Dropped, it ends.
 #[derive(Debug)]
 pub struct Held {
@@ -41,8 +44,7 @@ impl Held {
         // close and read.
         unsafe { command.pre_exec(hold) };
         prepare(&mut command)?;
-        let spawning =
-            thread::Builder::new().name("kmonitor-spawn".to_owned()).spawn(move || command.spawn())?;
+        let spawning = thread::Builder::new().name(NAME.to_owned()).spawn(move || command.spawn())?;
         let mut pid = [0; 4];
         match read(&pid_out, &mut pid) {
             Ok(4) => Ok(Held { pid: i32::from_ne_bytes(pid), go: go_in, spawning }),
