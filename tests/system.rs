@@ -10,6 +10,7 @@ mod guest;
 mod languages;
 mod original;
 mod package;
+mod trees;
 mod watch;
 
 #[path = "guest/selftest.rs"]

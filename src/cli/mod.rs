@@ -3,15 +3,20 @@
 mod color;
 mod doctor;
 mod exit;
+mod followed;
 mod found;
+mod history;
 mod options;
 mod quote;
 mod run;
 mod serve;
 mod service_manager;
 mod signals;
+mod timeline;
+mod tree;
 mod wait;
 mod watch;
+mod words;
 
 use std::error::Error;
 use std::ffi::{OsStr, OsString};
@@ -66,6 +71,8 @@ pub fn main() -> Result<ExitCode, Failure> {
         }
         Ok(Cli { command: Command::Wait(options), .. }) => wait::wait(&options),
         Ok(Cli { command: Command::Watch(options), .. }) => watch::watch(&options),
+        Ok(Cli { command: Command::Tree(options), .. }) => tree::tree(&options),
+        Ok(Cli { command: Command::Timeline(options), .. }) => timeline::timeline(&options),
         Ok(Cli { command: Command::Doctor(options), .. }) => doctor::doctor(&options),
         Err(error) => usage(&error, std::env::args_os().skip(1)),
     }?;
@@ -95,7 +102,10 @@ fn usage_error(mut arguments: impl Iterator<Item = OsString>) -> Exit {
     match arguments.next() {
         Some(command) if command == OsStr::new("run") => Exit::OwnError,
         // Everything behind a lone -- is a command.
-        Some(command) if command == OsStr::new("watch") && arguments.any(|argument| argument == "--") => {
+        Some(command)
+            if ["watch", "tree", "timeline"].iter().any(|name| command == OsStr::new(name))
+                && arguments.any(|argument| argument == "--") =>
+        {
             Exit::OwnError
         }
         Some(command)

@@ -11,7 +11,7 @@ fn kmonitor(arguments: &[&str]) -> Ended {
 
 #[test]
 fn help_fits_a_screen_and_has_examples() {
-    for command in ["serve", "run", "wait", "watch", "doctor"] {
+    for command in ["serve", "run", "wait", "watch", "tree", "timeline", "doctor"] {
         for option in ["-h", "--help"] {
             let help = kmonitor(&[command, option]).well();
             assert!(help.contains(&format!("Usage: kmonitor {command}")), "{help}");
@@ -23,7 +23,7 @@ fn help_fits_a_screen_and_has_examples() {
     }
     let help = kmonitor(&["--help"]).well();
     assert!(
-        ["serve", "run", "wait", "watch", "doctor"]
+        ["serve", "run", "wait", "watch", "tree", "timeline", "doctor"]
             .iter()
             .all(|command| help.contains(&format!("\n  {command} ")))
     );

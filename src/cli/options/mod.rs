@@ -8,7 +8,10 @@
 mod color;
 mod doctor;
 mod serve;
+mod subject;
 mod targets;
+mod timeline;
+mod tree;
 mod wait;
 mod watch;
 
@@ -16,7 +19,10 @@ use clap::{ArgAction, Parser, Subcommand};
 
 pub use doctor::DoctorOptions;
 pub use serve::{DeviceOptions, RunOptions, ServeOptions};
+pub use subject::SubjectOptions;
 pub use targets::TargetOptions;
+pub use timeline::TimelineOptions;
+pub use tree::TreeOptions;
 pub use wait::WaitOptions;
 pub use watch::WatchOptions;
 
@@ -49,5 +55,7 @@ pub enum Command {
     Run(RunOptions),
     Wait(WaitOptions),
     Watch(WatchOptions),
+    Tree(TreeOptions),
+    Timeline(TimelineOptions),
     Doctor(DoctorOptions),
 }

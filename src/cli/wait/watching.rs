@@ -126,5 +126,5 @@ fn ending(process: &Ended) -> Ending {
 }
 
 fn failure(error: WatchError) -> Failure {
-    Failure::new(crate::cli::watch::exit_of(&error), error)
+    Failure::new(crate::cli::followed::exit_of(&error), error)
 }

@@ -1,24 +1,19 @@
 //! `kmonitor watch`
 
-mod interrupts;
+pub mod interrupts;
 mod line;
 mod output;
 
-use std::process::{Child, Command, ExitStatus};
-
-use kmonitor::descriptors;
 use kmonitor::records::What;
-use kmonitor::sys::held::{Held, Identity};
-use kmonitor::sys::spawn::{self, Inheritance};
-use kmonitor::watch::{self, Request, Scope, Stream, WatchError};
-use nix::sys::resource::{Resource, getrlimit};
+use kmonitor::sys::held::Held;
+use kmonitor::watch::{self, Request, Scope, Stream};
 use nix::sys::signal::Signal;
 
 use super::exit::Exit;
-use super::found::{Found, Purpose};
+use super::followed::{self, cannot_watch, failure};
 use super::options::WatchOptions;
 use super::signals::Signals;
-use super::{Failure, run, say};
+use super::{Failure, say};
 use interrupts::Interrupts;
 use output::Output;
 
@@ -35,7 +30,11 @@ pub fn watch(options: &WatchOptions) -> Result<Exit, Failure> {
 fn watch_all(options: &WatchOptions) -> Result<Exit, Failure> {
     let signals = Signals::block(&Interrupts::ALL).map_err(cannot_watch)?;
     let mut output = Output::open(options)?;
-    let held = if options.command.is_empty() { None } else { Some(hold(options, &signals)?) };
+    let held = if options.command.is_empty() {
+        None
+    } else {
+        Some(followed::hold(&options.command, &options.targets, options.run_as, &signals)?)
+    };
     let scope = match &held {
         Some(held) => Scope::Child(held.pid()),
         None => scope(options)?,
@@ -52,7 +51,7 @@ fn watch_all(options: &WatchOptions) -> Result<Exit, Failure> {
     if let Some(remark) = &stream.remark {
         output.remark(remark);
     }
-    let child = held.map(|held| release(held, options)).transpose()?;
+    let child = held.map(|held| followed::release(held, &options.command)).transpose()?;
     let lost = match print(&mut stream, &mut output, child.is_none())? {
         Printed::Closed => return Ok(Exit::Signal(Signal::SIGPIPE)),
         Printed::All { lost } => lost,
@@ -66,7 +65,7 @@ fn watch_all(options: &WatchOptions) -> Result<Exit, Failure> {
     Ok(match (ended_by.get(), child) {
         (Some(signal), _) => Exit::Signal(*signal),
         _ if lost > 0 && options.strict => Exit::Lost,
-        (None, Some(child)) => Exit::Program(wait(child)?),
+        (None, Some(child)) => Exit::Program(followed::wait(child)?),
         (None, None) => Exit::Done,
     })
 }
@@ -104,58 +103,5 @@ fn scope(options: &WatchOptions) -> Result<Scope, Failure> {
     if options.all {
         return Ok(Scope::All);
     }
-    // Where it cannot be raised, the limit is reported when it is reached.
-    let _ = descriptors::raise_limit();
-    let purpose = Purpose { verb: "watch", may_be_gone: false, hint: "" };
-    Ok(Scope::Targets(Found::look(&options.targets, purpose)?.targets))
-}
-
-/// The command as a child that waits.
-fn hold(options: &WatchOptions, signals: &Signals) -> Result<Held, Failure> {
-    if options.targets.are_some() {
-        let error = "either processes are watched that are there, or a COMMAND: leave out one of them";
-        return Err(Failure::new(Exit::Error, error));
-    }
-    let (name, arguments) =
-        options.command.split_first().ok_or_else(|| Failure::new(Exit::NotFound, "no program is named"))?;
-    let mut command = Command::new(name);
-    command.args(arguments);
-    let inheritance = Inheritance {
-        mask: signals.mask_before(),
-        ignores_children: signals.was_ignored(Signal::SIGCHLD),
-        open_files: getrlimit(Resource::RLIMIT_NOFILE).map_err(cannot_watch)?,
-    };
-    let held = Held::new(command, |command| {
-        spawn::with(inheritance, command);
-        if let Some(uid) = options.run_as {
-            Identity::of(uid)?.assume(command);
-        }
-        Ok(())
-    });
-    held.map_err(|error| Failure::new(Exit::OwnError, format!("cannot make a child: {error}")))
-}
-
-fn release(held: Held, options: &WatchOptions) -> Result<Child, Failure> {
-    let name = options.command.first().cloned().unwrap_or_default();
-    held.release().map_err(|error| run::cannot_run(&name, &error))
-}
-
-fn wait(mut child: Child) -> Result<ExitStatus, Failure> {
-    child.wait().map_err(|error| Failure::new(Exit::OwnError, error))
-}
-
-fn failure(error: WatchError) -> Failure {
-    Failure::new(exit_of(&error), error)
-}
-
-/// What a command exits with that cannot watch.
-pub fn exit_of(error: &WatchError) -> Exit {
-    match error {
-        WatchError::Bpf(_) | WatchError::Connector(_) => Exit::Unavailable,
-        WatchError::Follow(_) | WatchError::AllEnded | WatchError::Resources { .. } => Exit::Error,
-    }
-}
-
-fn cannot_watch(errno: nix::Error) -> Failure {
-    Failure::new(Exit::Error, format!("cannot watch: {errno}"))
+    Ok(Scope::Targets(followed::targets(&options.targets)?))
 }
