@@ -9,8 +9,10 @@ use std::time::Duration;
 /// They hang if they take longer. They take 40 s in a guest on an idle machine.
 const LIMIT: Duration = Duration::from_secs(1500);
 
-/// All but those that need tools that the guest does not have.
-const TESTS: &str = "bpf::storms:: bpf::exits:: bpf::registrations::";
+/// All but those that need tools that the guest does not have; and one that has to meet a process between the program
+/// at its exit and its death, which is too short before Linux 6.16.
+const TESTS: &str =
+    "--skip who_comes_while_a_process_is_exiting bpf::storms:: bpf::exits:: bpf::registrations::";
 
 /// This program, which is the guest's too, without what only a debugger reads.
 fn stripped(scratch: &host::Scratch) -> Result<std::path::PathBuf, GuestError> {
