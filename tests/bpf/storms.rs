@@ -84,6 +84,7 @@ fn follow(watcher: &mut Watcher, storm: &mut Program, pause: Duration) -> (Tally
             let mut numbers = line.split(' ').map(|number| number.parse().expect("a number"));
             break (numbers.next().expect("births"), numbers.next().expect("execs"));
         }
+        assert!(storm.is_running(), "the storm has ended without a word");
     };
     storm.hang_up();
     storm.end();

@@ -10,6 +10,8 @@
 #define _GNU_SOURCE
 #include "common.h"
 
+#include <poll.h>
+
 #define LOOPS 3
 /* Of each loop. */
 #define MOST_STAYING 60
@@ -54,6 +56,12 @@ static void live(unsigned chance)
 	_exit(0);
 }
 
+static void reap(void)
+{
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		;
+}
+
 static void one_round(unsigned *seed)
 {
 	unsigned chance = rand_r(seed);
@@ -80,12 +88,13 @@ static void one_round(unsigned *seed)
 	}
 	if (chance & 32)
 		must(pthread_create(&thread, NULL, forker, NULL) == 0 && pthread_join(thread, NULL) == 0);
-	while (waitpid(-1, NULL, WNOHANG) > 0)
-		;
+	reap();
 }
 
 static void loop(unsigned seed)
 {
+	/* The handler ends all of us. */
+	must(prctl(PR_SET_PDEATHSIG, SIGTERM) == 0);
 	while (!atomic_load(&shared->stop))
 		one_round(&seed);
 	_exit(0);
@@ -96,6 +105,16 @@ static void end(int signal)
 {
 	(void)signal;
 	kill(0, SIGKILL);
+}
+
+/* Until there is input; the orphans that have ended do not pile up meanwhile. */
+static void reap_until_heard(void)
+{
+	struct pollfd input = { STDIN_FILENO, POLLIN, 0 };
+
+	while (poll(&input, 1, 10) == 0)
+		reap();
+	heard();
 }
 
 int main(void)
@@ -115,15 +134,14 @@ int main(void)
 	while (atomic_load(&shared->staying) < 30)
 		usleep(1000);
 	say("ready");
-	heard();
+	reap_until_heard();
 	atomic_store(&shared->stop, 1);
 	for (i = 0; i < LOOPS; i++)
 		must(waitpid(loops[i], NULL, 0) == loops[i]);
 	/* Those that end by themselves. */
 	for (i = 0; i < 50; i++) {
 		usleep(1000);
-		while (waitpid(-1, NULL, WNOHANG) > 0)
-			;
+		reap();
 	}
 	say("still");
 	heard();
