@@ -40,6 +40,8 @@ struct Closing {
     since: Instant,
     /// The closer while it waited for our answer.
     waiting: Option<Scheduling>,
+    /// By an exec, which does not wait for us: its task may have gone on already, and sleep for long.
+    by_exec: bool,
     next_look: Instant,
 }
 
@@ -47,6 +49,9 @@ impl Closing {
     /// The closer is past its close: a release that it caused has been queued.
     fn is_past(&self, now: Instant) -> bool {
         let Some(then) = self.waiting else { return now > self.since + LONGEST };
+        if self.by_exec && then.asleep && now > self.since + LONGEST {
+            return true;
+        }
         procfs::scheduling(self.by.0).is_none_or(|today| {
             // It does not sleep between our answer and the release.
             let slept = today.asleep && (!then.asleep || today.turns != then.turns);
@@ -90,7 +95,7 @@ impl Closings {
 
     /// A task closes a descriptor of the file; to be called before that is answered. `lives` tells whether a
     /// monitor is still there.
-    pub fn begin(&mut self, handle: HandleId, by: Tid, lives: impl Fn(MonitorId) -> bool) {
+    pub fn begin(&mut self, handle: HandleId, by: Tid, by_exec: bool, lives: impl Fn(MonitorId) -> bool) {
         let since = Instant::now();
         let file = self.files.entry(handle).or_default();
         file.last = Some(Stamp(monotonic_ns()));
@@ -99,7 +104,7 @@ impl Closings {
         }
         self.closings.retain(|closing| (closing.handle, closing.by) != (handle, by));
         let waiting = procfs::scheduling(by.0);
-        self.closings.push(Closing { handle, by, since, waiting, next_look: since });
+        self.closings.push(Closing { handle, by, since, waiting, by_exec, next_look: since });
         for closing in self.closings.iter_mut().filter(|closing| closing.handle == handle) {
             closing.next_look = since + if file.holders.is_empty() { STEP } else { LONG_STEP };
         }
