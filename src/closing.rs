@@ -29,7 +29,7 @@ const LONG_STEP: Duration = Duration::from_millis(100);
 /// has passed says nothing; and what a hypervisor takes away may count as run.
 const RUN_TIME: u64 = 4_000_000;
 
-/// How long a closer is waited for of which the kernel does not tell how long it ran.
+/// How long a closer is waited for that cannot be seen to have gone on.
 const LONGEST: Duration = Duration::from_millis(50);
 
 /// A close whose outcome is not known.
@@ -38,20 +38,15 @@ struct Closing {
     handle: HandleId,
     by: Tid,
     since: Instant,
-    /// The closer while it waited for our answer.
-    waiting: Option<Scheduling>,
-    /// By an exec, which does not wait for us: its task may have gone on already, and sleep for long.
-    by_exec: bool,
+    /// The closer before it went on. `None`: nothing that it does later tells that it has.
+    before: Option<Scheduling>,
     next_look: Instant,
 }
 
 impl Closing {
     /// The closer is past its close: a release that it caused has been queued.
     fn is_past(&self, now: Instant) -> bool {
-        let Some(then) = self.waiting else { return now > self.since + LONGEST };
-        if self.by_exec && then.asleep && now > self.since + LONGEST {
-            return true;
-        }
+        let Some(then) = self.before else { return now > self.since + LONGEST };
         procfs::scheduling(self.by.0).is_none_or(|today| {
             // It does not sleep between our answer and the release.
             let slept = today.asleep && (!then.asleep || today.turns != then.turns);
@@ -95,7 +90,24 @@ impl Closings {
 
     /// A task closes a descriptor of the file; to be called before that is answered. `lives` tells whether a
     /// monitor is still there.
-    pub fn begin(&mut self, handle: HandleId, by: Tid, by_exec: bool, lives: impl Fn(MonitorId) -> bool) {
+    pub fn begin(&mut self, handle: HandleId, by: Tid, lives: impl Fn(MonitorId) -> bool) {
+        self.begin_from(handle, by, procfs::scheduling(by.0), lives);
+    }
+
+    /// A task may have closed a descriptor of the file by an exec, which does not wait for an answer: if the
+    /// task sleeps, that may be the sleep of its new program, and long.
+    pub fn begin_by_exec(&mut self, handle: HandleId, by: Tid, lives: impl Fn(MonitorId) -> bool) {
+        let awake = procfs::scheduling(by.0).filter(|now| !now.asleep);
+        self.begin_from(handle, by, awake, lives);
+    }
+
+    fn begin_from(
+        &mut self,
+        handle: HandleId,
+        by: Tid,
+        before: Option<Scheduling>,
+        lives: impl Fn(MonitorId) -> bool,
+    ) {
         let since = Instant::now();
         let file = self.files.entry(handle).or_default();
         file.last = Some(Stamp(monotonic_ns()));
@@ -103,8 +115,7 @@ impl Closings {
             file.holders.closed_by(by, node, lives);
         }
         self.closings.retain(|closing| (closing.handle, closing.by) != (handle, by));
-        let waiting = procfs::scheduling(by.0);
-        self.closings.push(Closing { handle, by, since, waiting, by_exec, next_look: since });
+        self.closings.push(Closing { handle, by, since, before, next_look: since });
         for closing in self.closings.iter_mut().filter(|closing| closing.handle == handle) {
             closing.next_look = since + if file.holders.is_empty() { STEP } else { LONG_STEP };
         }
@@ -158,5 +169,30 @@ impl Closings {
     /// True if a descriptor of the file was closed since then.
     pub fn any_since(&self, handle: HandleId, then: Stamp) -> bool {
         self.files.get(&handle).and_then(|file| file.last).is_some_and(|last| last > then)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn who_sleeps_after_an_exec_is_not_waited_for_until_it_wakes() {
+        let mut sleeper = Command::new("cat").stdin(Stdio::piped()).spawn().expect("cat is everywhere");
+        let tid = Tid(sleeper.id() as i32);
+        while procfs::scheduling(tid.0).is_some_and(|now| !now.asleep) {
+            std::thread::yield_now();
+        }
+        let mut closings = Closings::new(None);
+        closings.begin_by_exec(HandleId(1), tid, |_| true);
+        assert!(closings.in_doubt(HandleId(1)), "it may be in the middle of the exec");
+        let hangs = Instant::now() + Duration::from_secs(60);
+        while closings.in_doubt(HandleId(1)) {
+            assert!(Instant::now() < hangs, "it is waited for until it wakes");
+            closings.look();
+        }
+        drop(sleeper.stdin.take());
+        sleeper.wait().expect("it is our child");
     }
 }

@@ -55,7 +55,7 @@ impl<N: Node, S: Source> Core<N, S> {
         }
         for handle in self.files_closed_by(event) {
             let monitors = &self.monitors;
-            self.closings.begin(handle, event.target, true, |monitor| monitors.is_alive(monitor));
+            self.closings.begin_by_exec(handle, event.target, |monitor| monitors.is_alive(monitor));
         }
     }
 

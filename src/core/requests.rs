@@ -33,7 +33,7 @@ impl<N: Node, S: Source> Core<N, S> {
                     self.drain_source()?;
                     self.send_waiting(Some(handle));
                     let monitors = &self.monitors;
-                    self.closings.begin(handle, by, false, |monitor| monitors.is_alive(monitor));
+                    self.closings.begin(handle, by, |monitor| monitors.is_alive(monitor));
                 } else {
                     self.closings.begin_unregistered(handle);
                 }
