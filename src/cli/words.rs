@@ -1,9 +1,12 @@
 //! How the pictures of what processes did name things.
 
-use kmonitor::history::{Code, End, Life, Program, Rest, base_name};
-use kmonitor::records::Kind;
+use std::fmt::Display;
+
+use kmonitor::history::{Code, End, Life, Rest};
+use kmonitor::records::{Kind, Program, base_name};
 use nix::sys::signal::Signal;
 
+use super::color::{Color, Colors};
 use super::quote::command_line;
 
 /// So many programs are named before the last.
@@ -51,8 +54,9 @@ pub fn size(bytes: u64) -> String {
 }
 
 /// How many of something there are.
-pub fn count(number: usize, one: &str, more: &str) -> String {
-    format!("{number} {}", if number == 1 { one } else { more })
+pub fn count<N: Display + PartialEq + From<u8>>(number: N, one: &str, more: &str) -> String {
+    let noun = if number == N::from(1) { one } else { more };
+    format!("{number} {noun}")
 }
 
 /// What a process is, in a line: the command line that it executed last, behind the names of what it executed before.
@@ -101,7 +105,26 @@ pub fn name(name: Option<&[u8]>) -> String {
     name.map_or_else(|| "?".to_owned(), |name| command_line(&[name.to_vec()]))
 }
 
-/// How a process ended.
+/// The name of a signal.
+fn signal(number: i32) -> String {
+    Signal::try_from(number).map_or_else(|_| format!("signal {number}"), |signal| signal.to_string())
+}
+
+/// How a process ended, in a line about it: its exit code, or the signal that killed it.
+pub fn ending(colors: Colors, code: Option<i32>, killed_by: Option<i32>, core_dumped: bool) -> String {
+    let (color, text) = match (code, killed_by) {
+        (Some(0), _) => (Color::Green, "status 0".to_owned()),
+        (Some(code), _) => (Color::Red, format!("status {code}")),
+        (None, Some(number)) => {
+            let core = if core_dumped { " (core dumped)" } else { "" };
+            (Color::Red, format!("killed by {}{core}", signal(number)))
+        }
+        (None, None) => (Color::Yellow, "status unknown".to_owned()),
+    };
+    colors.paint(color, &text)
+}
+
+/// How a process ended, in a column.
 pub fn status(life: &Life) -> String {
     let code = match &life.end {
         End::Runs => return "runs".to_owned(),
@@ -114,9 +137,7 @@ pub fn status(life: &Life) -> String {
         Some(Code::Status(code)) => format!("✗ {code}"),
         Some(Code::Signal { number, core_dumped }) => {
             let core = if core_dumped { " (core)" } else { "" };
-            let name =
-                Signal::try_from(number).map_or_else(|_| format!("signal {number}"), |s| s.to_string());
-            format!("✗ {name}{core}")
+            format!("✗ {}{core}", signal(number))
         }
     }
 }
@@ -155,24 +176,28 @@ pub fn rest(rest: &Rest) -> String {
 }
 
 /// What was lost.
-pub fn lost(count: Option<u64>, kinds: &[Kind]) -> String {
-    let kinds: Vec<_> = kinds.iter().map(|kind| kind_name(*kind)).collect();
-    let of = if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) };
-    match count {
-        Some(1) => format!("1 event{of}"),
-        Some(count) => format!("{count} events{of}"),
-        None => format!("an unknown number of events{of}"),
-    }
+pub fn lost(count: Option<u64>, lost: &[Kind]) -> String {
+    let events = match count {
+        Some(1) => "1 event".to_owned(),
+        Some(count) => format!("{count} events"),
+        None => "an unknown number of events".to_owned(),
+    };
+    if lost.is_empty() { events } else { format!("{events} ({})", kinds(lost)) }
+}
+
+/// Kinds of events.
+pub fn kinds(kinds: &[Kind]) -> String {
+    kinds.iter().map(|kind| kind_name(*kind)).collect::<Vec<_>>().join(", ")
 }
 
 fn kind_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Seen => "processes that were there",
-        Kind::Fork => "fork",
-        Kind::Exec => "exec",
-        Kind::Exit => "exit",
-        Kind::ThreadCreate => "new thread",
-        Kind::ThreadExit => "thread's end",
+        Kind::Fork => "forks",
+        Kind::Exec => "execs",
+        Kind::Exit => "exits",
+        Kind::ThreadCreate => "new threads",
+        Kind::ThreadExit => "ends of threads",
         Kind::Unknown => "of unknown kind",
     }
 }

@@ -3,10 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::records::{Process, Record, What};
+use crate::records::{Process, Program, Record, What};
 use crate::sys::held;
 
-use super::life::{Birth, End, Exit, Life, Program, Run};
+use super::life::{Birth, End, Exit, Life, Run};
 use super::{History, Loss};
 
 /// A history that grows with each record.

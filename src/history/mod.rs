@@ -11,7 +11,7 @@ mod tests;
 
 pub use builder::Builder;
 pub use fold::{Rest, Row, rows};
-pub use life::{Birth, Code, End, Exit, Life, Program, Run, base_name};
+pub use life::{Birth, Code, End, Exit, Life, Run};
 
 use std::ops::RangeInclusive;
 

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::records::{Ended, Process, Record, SourceName, Totals, VERSION, What};
+use crate::records::{Ended, Process, Program, Record, SourceName, Totals, VERSION, What};
 
 fn process(pid: i32, ppid: i32, life: u32) -> Process {
     Process {

@@ -13,9 +13,11 @@
 
 mod lines;
 mod process;
+mod program;
 mod record;
 mod time;
 
 pub use lines::{RecordError, read, write};
 pub use process::{Ended, Process};
+pub use program::{Program, base_name};
 pub use record::{Kind, Record, SourceName, Totals, VERSION, What};

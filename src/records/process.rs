@@ -4,6 +4,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
+use super::program::Program;
+
 /// A process, as far as it is known at the event. `None`: the source does not tell.
 ///
 /// Until its first exec, a new process has name, file and arguments of the one that made it, which is what
@@ -89,6 +91,19 @@ impl Process {
     /// Sets the file that it executes.
     pub fn set_executable(&mut self, executable: &[u8]) {
         (self.executable, self.executable_b64) = text(executable);
+    }
+
+    /// Sets what it executes; what is not known stays as it is.
+    pub fn set_program(&mut self, program: &Program) {
+        if let Some(comm) = &program.comm {
+            self.set_comm(comm);
+        }
+        if let Some(executable) = &program.executable {
+            self.set_executable(executable);
+        }
+        if let Some(args) = &program.args {
+            self.set_args(args, program.is_cut);
+        }
     }
 
     /// Sets its arguments, of which there may be more.

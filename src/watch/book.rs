@@ -5,11 +5,11 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 use crate::ids::Stamp;
-use crate::records::{Ended, Process, What};
+use crate::records::{Ended, Process, Program, What};
 use crate::source::bpf::{StartTime, Usage};
 
 use super::Events;
-use super::input::{Input, News, Program};
+use super::input::{Input, News};
 use super::proc::TICK;
 
 /// One living process.
@@ -74,11 +74,11 @@ impl Book {
         }
         let Some(pid) = pid else { return };
         match what {
-            News::Seen { ppid, uid, start, program, is_main_over } => {
+            News::Seen { ppid, uid, start, program, cgroup, is_main_over } => {
                 let process = Process { ppid, uid, ..self.new_process(pid, start) };
                 let main_ended = is_main_over.then_some(None);
                 let mut living = Living { process, start, main_ended, ..Living::default() };
-                living.execute(program);
+                living.execute(&program, cgroup);
                 tell(What::Seen { process: living.process.clone(), tid: None });
                 // Its threads may have been seen before it.
                 if let Some(before) = self.living.insert(pid, living)
@@ -108,12 +108,12 @@ impl Book {
                     self.living.insert(pid, living);
                 }
             }
-            News::Exec { uid, program } => {
+            News::Exec { uid, program, cgroup } => {
                 let Some(living) = self.living.get_mut(&pid) else { return };
                 // Those of the old program have ended, or become the main one.
                 living.threads.clear();
                 living.main_ended = None;
-                living.execute(program);
+                living.execute(&program, cgroup);
                 living.process.uid = uid.or(living.process.uid);
                 if self.events.exec {
                     tell(What::Exec { process: living.process.clone(), creator_tid: living.creator });
@@ -220,19 +220,10 @@ impl Book {
 }
 
 impl Living {
-    fn execute(&mut self, program: Program) {
-        let Program { comm, executable, args, is_cut, cgroup } = program;
+    fn execute(&mut self, program: &Program, cgroup: Option<String>) {
         let Process { pid, entity_id, ppid, uid, .. } = std::mem::take(&mut self.process);
         self.process = Process { pid, entity_id, ppid, uid, cgroup, ..Process::default() };
-        if let Some(comm) = comm {
-            self.process.set_comm(&comm);
-        }
-        if let Some(executable) = executable {
-            self.process.set_executable(&executable);
-        }
-        if let Some(args) = args {
-            self.process.set_args(&args, is_cut);
-        }
+        self.process.set_program(program);
     }
 }
 
@@ -246,10 +237,10 @@ mod tests {
 
     fn book(follow: bool) -> Book {
         let mut book = Book::new(Some("BOOT".to_owned()), 0, ALL, follow);
-        let program =
-            Program { comm: Some(b"sh".to_vec()), cgroup: Some("/a".to_owned()), ..Program::default() };
+        let program = Program { comm: Some(b"sh".to_vec()), ..Program::default() };
+        let cgroup = Some("/a".to_owned());
         let start = Some(StartTime(5 * TICK));
-        let seen = News::Seen { ppid: Some(1), uid: Some(7), start, program, is_main_over: false };
+        let seen = News::Seen { ppid: Some(1), uid: Some(7), start, program, cgroup, is_main_over: false };
         assert_eq!(tell(&mut book, 10, seen).len(), 1);
         book
     }
@@ -293,7 +284,7 @@ mod tests {
         assert_eq!((process.comm.as_deref(), process.cgroup.as_deref()), (Some("sh"), None));
         assert_eq!(process.entity_id.as_deref(), Some("BOOT:11:6"));
         let program = Program { args: Some(vec![b"true".to_vec()]), is_cut: true, ..Program::default() };
-        let told = tell(&mut book, 11, News::Exec { uid: Some(8), program });
+        let told = tell(&mut book, 11, News::Exec { uid: Some(8), program, cgroup: None });
         let [What::Exec { process, creator_tid: Some(10) }] = &told[..] else { panic!("{told:?}") };
         assert_eq!(
             (process.uid, process.comm.as_deref(), process.args_truncated),
@@ -329,7 +320,10 @@ mod tests {
         let mut book = book(true);
         tell(&mut book, 10, News::ThreadCreate { tid: 20, creator: Some(10) });
         assert_eq!(tell(&mut book, 10, exit(0, None)), []);
-        assert_eq!(tell(&mut book, 10, News::Exec { uid: None, program: Program::default() }).len(), 1);
+        assert_eq!(
+            tell(&mut book, 10, News::Exec { uid: None, program: Program::default(), cgroup: None }).len(),
+            1
+        );
         assert_eq!(exits(&tell(&mut book, 10, exit(0, Some(USAGE)))).len(), 1);
     }
 
@@ -341,7 +335,7 @@ mod tests {
             fork(11),
             exit(0, None),
             thread_exit(20, 0, None),
-            News::Exec { uid: None, program: Program::default() },
+            News::Exec { uid: None, program: Program::default(), cgroup: None },
             News::Gone,
         ] {
             assert_eq!(tell(&mut book, 11, what), []);
@@ -355,7 +349,7 @@ mod tests {
         let mut book = Book { events: none, ..book(true) };
         for (pid, what) in [
             (11, fork(10)),
-            (11, News::Exec { uid: None, program: Program::default() }),
+            (11, News::Exec { uid: None, program: Program::default(), cgroup: None }),
             (11, News::ThreadCreate { tid: 20, creator: None }),
             (11, thread_exit(20, 0, None)),
             (11, exit(0, Some(USAGE))),

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::event::Kind;
 use crate::ids::{Stamp, Tid};
-use crate::records::{Kind as LostName, SourceName};
+use crate::records::{Kind as LostName, Program, SourceName, base_name};
 use crate::source::bpf::{
     BpfSource, FollowError, Input as Told, LostKind, Member, Options, Refusal, StartTime, TaskEvent,
 };
@@ -15,7 +15,7 @@ use crate::wait::process::Process;
 
 use super::cgroups::Cgroups;
 use super::feed::{Feed, Lives};
-use super::input::{Input, News, Program};
+use super::input::{Input, News};
 use super::{Scope, WatchError, proc};
 
 /// Bytes of the ring of events, for 200,000 of them.
@@ -55,7 +55,10 @@ impl BpfFeed {
                 let creator = Some(event.actor.0);
                 (Some(tid), News::Fork { ppid: process, creator, uid, start: event.start })
             }
-            Kind::ProcessExec => (Some(tid), News::Exec { uid, program: self.program(event) }),
+            Kind::ProcessExec => {
+                let (program, cgroup) = self.program(event);
+                (Some(tid), News::Exec { uid, program, cgroup })
+            }
             Kind::ProcessExit => (Some(tid), News::Exit { uid, status, usage }),
             Kind::ThreadCreate => (process, News::ThreadCreate { tid, creator: Some(event.actor.0) }),
             Kind::ThreadExit => (process, News::ThreadExit { tid, status, usage }),
@@ -80,16 +83,16 @@ impl BpfFeed {
         Some(seen(member, proc::start(pid)))
     }
 
-    fn program(&mut self, exec: &TaskEvent) -> Program {
-        let Some(arguments) = self.source.take_arguments(exec) else { return Program::default() };
+    fn program(&mut self, exec: &TaskEvent) -> (Program, Option<String>) {
+        let Some(arguments) = self.source.take_arguments(exec) else { return Default::default() };
         let file = arguments.file;
-        Program {
+        let program = Program {
             comm: name(&file),
             executable: (!file.is_empty()).then_some(file),
             args: Some(arguments.arguments),
             is_cut: arguments.is_cut,
-            cgroup: self.cgroups.path(arguments.cgroup),
-        }
+        };
+        (program, self.cgroups.path(arguments.cgroup))
     }
 
     fn lost(&mut self, kind: LostKind, count: u64) -> News {
@@ -184,7 +187,8 @@ fn seen(member: &Member, start: Option<StartTime>) -> Input {
     let pid = member.tgid.0;
     let (ppid, uid) = (Some(member.parent.0), Some(member.uid.0));
     let is_main_over = proc::is_main_over(pid) && !proc::is_gone(pid, start);
-    let what = News::Seen { ppid, uid, start, program: proc::program(pid, start), is_main_over };
+    let (program, cgroup) = proc::program(pid, start);
+    let what = News::Seen { ppid, uid, start, program, cgroup, is_main_over };
     Input { pid: Some(pid), at: member.at, what }
 }
 
@@ -193,8 +197,8 @@ fn seen_in_proc(pid: i32) -> Option<Input> {
     let start = proc::start(pid);
     let status = Process(pid).status()?;
     let (ppid, uid) = (Some(status.parent), Some(status.real_uid));
-    let program = proc::program(pid, start);
-    let what = News::Seen { ppid, uid, start, program, is_main_over: false };
+    let (program, cgroup) = proc::program(pid, start);
+    let what = News::Seen { ppid, uid, start, program, cgroup, is_main_over: false };
     Some(Input { pid: Some(pid), at: Stamp(monotonic_ns()), what })
 }
 
@@ -204,7 +208,7 @@ fn name(file: &[u8]) -> Option<Vec<u8>> {
     if file.is_empty() || file.starts_with(b"/dev/fd/") {
         return None;
     }
-    let name = file.rsplit(|byte| *byte == b'/').next().unwrap_or(file);
+    let name = base_name(file);
     Some(name[..name.len().min(NAME_LENGTH)].to_vec())
 }
 

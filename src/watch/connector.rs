@@ -8,14 +8,14 @@ use std::time::Instant;
 
 use crate::event::{Event, Kind};
 use crate::ids::Stamp;
-use crate::records::{Kind as LostName, SourceName};
+use crate::records::{Kind as LostName, Program, SourceName};
 use crate::source::bpf::StartTime;
 use crate::source::{Notice, ProcConnector, RECEIVE_BUFFER, SourceError};
 use crate::sys::clock::{monotonic_ns, realtime_and_boottime_offsets};
 use crate::wait::process::{self, Process};
 
 use super::feed::{Feed, Lives};
-use super::input::{Input, News, Program};
+use super::input::{Input, News};
 use super::proc::{self, TICK};
 use super::{Scope, WatchError};
 
@@ -80,9 +80,9 @@ impl ConnectorFeed {
         let start = proc::start(pid);
         let Some(status) = Process(pid).status().filter(|_| !proc::is_gone(pid, start)) else { return false };
         let threads = proc::threads(pid);
-        let program = proc::program(pid, start);
+        let (program, cgroup) = proc::program(pid, start);
         let (ppid, uid, is_main_over) = (Some(status.parent), Some(status.real_uid), proc::is_main_over(pid));
-        self.tell(pid, at, News::Seen { ppid, uid, start, program, is_main_over });
+        self.tell(pid, at, News::Seen { ppid, uid, start, program, cgroup, is_main_over });
         threads.into_iter().for_each(|tid| self.tell(pid, at, News::ThreadSeen { tid }));
         self.seen.insert(pid, at);
         true
@@ -135,7 +135,10 @@ impl ConnectorFeed {
                 let start = proc::start(tid).filter(|start| self.is_start(*start, at));
                 News::Fork { ppid: Some(pid), creator: None, uid: None, start }
             }
-            Kind::ProcessExec => News::Exec { uid: None, program: self.program(pid)? },
+            Kind::ProcessExec => {
+                let (program, cgroup) = self.program(pid)?;
+                News::Exec { uid: None, program, cgroup }
+            }
             Kind::ProcessExit => News::Exit { uid: None, status, usage },
             Kind::ThreadCreate => News::ThreadCreate { tid, creator: None },
             Kind::ThreadExit => News::ThreadExit { tid, status, usage },
@@ -151,7 +154,7 @@ impl ConnectorFeed {
     }
 
     /// What the process executes, if that is not a later program.
-    fn program(&mut self, pid: i32) -> Result<Program, SourceError> {
+    fn program(&mut self, pid: i32) -> Result<(Program, Option<String>), SourceError> {
         let program = proc::program(pid, None);
         while let Some(notice) = self.socket.next_notice()? {
             self.ahead.push_back(notice);
@@ -161,7 +164,7 @@ impl ConnectorFeed {
             Notice::Event(event) if event.kind == Kind::ProcessFork => event.subject.0 == pid,
             _ => false,
         });
-        Ok(if is_later { Program::default() } else { program })
+        Ok(if is_later { Default::default() } else { program })
     }
 }
 

@@ -3,19 +3,8 @@
 use std::process::ExitStatus;
 
 use crate::ids::Stamp;
-use crate::records::Kind;
+use crate::records::{Kind, Program};
 use crate::source::bpf::{StartTime, Usage};
-
-/// What a process executes, as far as it is known.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Program {
-    pub comm: Option<Vec<u8>>,
-    pub executable: Option<Vec<u8>>,
-    pub args: Option<Vec<Vec<u8>>>,
-    /// There are more arguments.
-    pub is_cut: bool,
-    pub cgroup: Option<String>,
-}
 
 /// One piece of news.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +25,7 @@ pub enum News {
         uid: Option<u32>,
         start: Option<StartTime>,
         program: Program,
+        cgroup: Option<String>,
         is_main_over: bool,
     },
     /// The thread, not the main one, was there.
@@ -43,7 +33,7 @@ pub enum News {
     /// The process was made.
     Fork { ppid: Option<i32>, creator: Option<i32>, uid: Option<u32>, start: Option<StartTime> },
     /// The process executes this now.
-    Exec { uid: Option<u32>, program: Program },
+    Exec { uid: Option<u32>, program: Program, cgroup: Option<String> },
     /// The process, or its main thread alone, has ended. With usage, all threads have.
     Exit { uid: Option<u32>, status: Option<ExitStatus>, usage: Option<Usage> },
     /// The process has one more thread.

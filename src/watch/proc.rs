@@ -3,11 +3,10 @@
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
+use crate::records::Program;
 use crate::source::bpf::StartTime;
 use crate::sys::procfs::process_stat;
 use crate::wait::process::Process;
-
-use super::input::Program;
 
 /// Nanoseconds of a clock tick (USER_HZ is 100 on every architecture).
 pub const TICK: u64 = 10_000_000;
@@ -36,19 +35,19 @@ pub fn is_gone(pid: i32, began: Option<StartTime>) -> bool {
     })
 }
 
-/// What the process executes, which began then: nothing is told of another owner of its number.
-pub fn program(pid: i32, began: Option<StartTime>) -> Program {
+/// What the process executes, which began then, and its control group: nothing is told of another owner of its number.
+pub fn program(pid: i32, began: Option<StartTime>) -> (Program, Option<String>) {
     let process = Process(pid);
     let program = Program {
         comm: process.name(),
         executable: process.executable().map(|path| path.as_os_str().as_bytes().to_vec()),
         args: process.arguments().map(|args| args.into_iter().map(OsStringExt::into_vec).collect()),
         is_cut: false,
-        cgroup: cgroup(pid),
     };
+    let cgroup = cgroup(pid);
     // Last: until then the number was this process's.
     let is_own = start(pid).is_some_and(|now| began.is_none_or(|began| is_same(began, now)));
-    if is_own { program } else { Program::default() }
+    if is_own { (program, cgroup) } else { Default::default() }
 }
 
 /// The threads of the process but the main one.
