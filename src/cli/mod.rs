@@ -42,6 +42,14 @@ impl Failure {
         Failure { error: error.into(), exit }
     }
 
+    /// The same where small statuses are a program's: an error of ours must not look like one.
+    fn beside_a_program(self) -> Failure {
+        match self.exit {
+            Exit::Error | Exit::Unavailable => Failure { exit: Exit::OwnError, ..self },
+            _ => self,
+        }
+    }
+
     /// Says it.
     pub fn report(self) -> ExitCode {
         say(&self.error);

@@ -25,12 +25,7 @@ pub struct Told {
 
 /// Errors of ours must not look like statuses of the command that was run.
 pub fn of_command(options: &SubjectOptions, result: Result<Exit, Failure>) -> Result<Exit, Failure> {
-    result.map_err(|failure| match failure.exit {
-        Exit::Error | Exit::Unavailable if !options.command.is_empty() => {
-            Failure { exit: Exit::OwnError, ..failure }
-        }
-        _ => failure,
-    })
+    result.map_err(|failure| if options.command.is_empty() { failure } else { failure.beside_a_program() })
 }
 
 /// The history. Following ends when nobody reads `output` any more.

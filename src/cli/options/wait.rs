@@ -17,9 +17,9 @@ Signals: at SIGINT and SIGTERM it prints what is known so far, and ends.";
 
 /// Wait until processes have exited; they need not be children
 ///
-/// Needs neither root nor a daemon, but for --start and --tree. A process is held by a pidfd, so the end of a process is never missed and
-/// another process that is given its number later is never waited for. Several targets are waited for
-/// together, and a line is printed as each of them ends:
+/// Needs no daemon, and root for --start and --tree alone. A process is held by a pidfd, so the end of a process is
+/// never missed and another process that is given its number later is never waited for. Several targets are
+/// waited for together, and a line is printed as each of them ends:
 ///
 /// 1234 exited, status 0, after 1.5 s
 ///

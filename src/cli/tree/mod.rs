@@ -12,6 +12,7 @@ use rustix::termios::tcgetwinsize;
 use super::Failure;
 use super::color::Colors;
 use super::exit::Exit;
+use super::followed;
 use super::history::{self, Told};
 use super::options::TreeOptions;
 use text::Look;
@@ -21,7 +22,8 @@ pub fn tree(options: &TreeOptions) -> Result<Exit, Failure> {
 }
 
 fn draw(options: &TreeOptions) -> Result<Exit, Failure> {
-    let mut output = open(options)?;
+    let beside_command = !options.subject.command.is_empty();
+    let mut output = followed::output(options.output.as_deref(), beside_command)?;
     let copy = output.as_fd().try_clone_to_owned().map_err(cannot_print)?;
     let Told { history, exit } = history::tell(&options.subject, Some(copy))?;
     let look = Look {
@@ -37,20 +39,6 @@ fn draw(options: &TreeOptions) -> Result<Exit, Failure> {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Exit::Signal(Signal::SIGPIPE)),
         Err(error) => Err(cannot_print(error)),
     }
-}
-
-/// What the tree is printed to: standard output is a command's own.
-fn open(options: &TreeOptions) -> Result<File, Failure> {
-    let opened = match &options.output {
-        Some(path) => {
-            File::create(path).map_err(|error| format!("cannot write to {}: {error}", path.display()))
-        }
-        None if options.subject.command.is_empty() => {
-            io::stdout().as_fd().try_clone_to_owned().map(File::from).map_err(|error| error.to_string())
-        }
-        None => io::stderr().as_fd().try_clone_to_owned().map(File::from).map_err(|error| error.to_string()),
-    };
-    opened.map_err(|error| Failure::new(Exit::Error, error))
 }
 
 fn width(options: &TreeOptions, output: &File) -> Option<usize> {

@@ -233,7 +233,7 @@ mod tests {
             " 2.00 ms  2.00 ms  3.0 MiB  ✗ SIGKILL  └─ ? (pid 13)",
             r"       ?                      runs     sleep $'<1> & \033[31m'",
             "5 processes in 11.0 ms, 2 failed, 2 still run",
-            "4 events (fork) lost after 10.0 ms: the tree lacks what they would have told",
+            "4 events (forks) lost after 10.0 ms: the tree lacks what they would have told",
             "",
         ];
         assert_eq!(text, expected.join("\n"), "{text}");

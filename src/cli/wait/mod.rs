@@ -22,11 +22,8 @@ use super::{Failure, say};
 use report::Report;
 
 pub fn wait(options: &WaitOptions) -> Result<Exit, Failure> {
-    look_and_wait(options).map_err(|failure| match failure.exit {
-        // Small statuses are the target's.
-        Exit::Error | Exit::Unavailable if options.status => Failure { exit: Exit::OwnError, ..failure },
-        _ => failure,
-    })
+    look_and_wait(options)
+        .map_err(|failure| if options.status { failure.beside_a_program() } else { failure })
 }
 
 fn look_and_wait(options: &WaitOptions) -> Result<Exit, Failure> {

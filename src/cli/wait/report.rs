@@ -11,7 +11,8 @@ use kmonitor::wait::Ending;
 use nix::sys::signal::Signal;
 
 use super::{Exit, Failure, Found, WaitOptions, say};
-use crate::cli::color::{Color, Colors};
+use crate::cli::color::Colors;
+use crate::cli::words::ending;
 
 /// So many processes are listed at most.
 const MOST_LISTED: usize = 10;
@@ -134,17 +135,7 @@ impl Report<'_> {
     }
 
     fn describe(&self, status: ExitStatus) -> String {
-        let (color, text) = match (status.code(), status.signal()) {
-            (Some(code), _) => (if code == 0 { Color::Green } else { Color::Red }, format!("status {code}")),
-            (None, signal) => {
-                let number = signal.unwrap_or(0);
-                let name =
-                    Signal::try_from(number).map_or(format!("signal {number}"), |signal| signal.to_string());
-                let core = if status.core_dumped() { " (core dumped)" } else { "" };
-                (Color::Red, format!("killed by {name}{core}"))
-            }
-        };
-        self.colors.paint(color, &text)
+        ending(self.colors, status.code(), status.signal(), status.core_dumped())
     }
 
     /// Prints a line on standard output. Where nobody reads it any more, we end as SIGPIPE would have it.

@@ -9,11 +9,13 @@ use std::time::Instant;
 
 use kmonitor::records::{Ended, What};
 use kmonitor::wait::{self, Ending};
-use kmonitor::watch::{self, Events, ROOM, Request, Scope, Stream, WatchError};
+use kmonitor::watch::{self, Events, ROOM, Request, Scope, Stream};
+use nix::sys::signal::Signal;
 
 use super::limits::{Interruption, Limits};
 use super::report::Report;
 use super::{Exit, Failure, Found, WaitOptions, cannot_wait};
+use crate::cli::followed::failure;
 use crate::cli::found;
 use crate::cli::quote::command_line;
 use crate::cli::signals::Signals;
@@ -50,7 +52,7 @@ pub fn start(options: &WaitOptions, begun: Instant, signals: Signals) -> Result<
     Ok(match over(&stream, &ended_by)? {
         Some(Interruption::Signal(signal)) => Exit::Signal(signal),
         Some(Interruption::TimedOut) => report.nothing_started(),
-        None => Exit::Signal(nix::sys::signal::Signal::SIGPIPE),
+        None => Exit::Signal(Signal::SIGPIPE),
     })
 }
 
@@ -87,7 +89,7 @@ pub fn tree(options: &WaitOptions, begun: Instant, signals: Signals, found: Foun
         Some(Interruption::Signal(signal)) => report.interrupted(signal),
         Some(Interruption::TimedOut) => report.timed_out(),
         None if is_over && report.is_done() => Exit::Done,
-        None => Exit::Signal(nix::sys::signal::Signal::SIGPIPE),
+        None => Exit::Signal(Signal::SIGPIPE),
     })
 }
 
@@ -123,8 +125,4 @@ fn ending(process: &Ended) -> Ending {
         (None, Some(signal)) => Ending::Status(ExitStatus::from_raw(signal | core)),
         (None, None) => Ending::Unknown,
     }
-}
-
-fn failure(error: WatchError) -> Failure {
-    Failure::new(crate::cli::followed::exit_of(&error), error)
 }

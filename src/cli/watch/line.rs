@@ -1,14 +1,13 @@
 //! Records as lines for people.
 
-use std::fmt::Write;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use kmonitor::records::{Ended, Kind, Process, Record, What};
-use nix::sys::signal::Signal;
 
 use crate::cli::color::{Color, Colors};
 use crate::cli::quote::command_line;
+use crate::cli::words::{self, ending};
 
 /// How lines look.
 pub struct Lines {
@@ -46,24 +45,10 @@ impl Lines {
     }
 
     fn ending(&self, process: &Ended) -> String {
-        let mut text = String::new();
-        let (color, how) = match (process.exit_code, process.signal) {
-            (Some(0), _) => (Color::Green, "status 0".to_owned()),
-            (Some(code), _) => (Color::Red, format!("status {code}")),
-            (None, Some(signal)) => {
-                let name =
-                    Signal::try_from(signal).map_or(format!("signal {signal}"), |name| name.to_string());
-                let core = if process.core_dumped == Some(true) { " (core dumped)" } else { "" };
-                (Color::Red, format!("killed by {name}{core}"))
-            }
-            (None, None) => (Color::Yellow, "status unknown".to_owned()),
-        };
-        // Writing to a string does not fail.
-        let _ = write!(text, "  {}", self.colors.paint(color, &how));
-        if let Some(duration) = process.duration_ns {
-            let _ = write!(text, ", after {:.3} s", Duration::from_nanos(duration).as_secs_f64());
-        }
-        text
+        let core_dumped = process.core_dumped == Some(true);
+        let how = ending(self.colors, process.exit_code, process.signal, core_dumped);
+        let duration = process.duration_ns.map(|ns| Duration::from_nanos(ns).as_secs_f64());
+        format!("  {how}{}", duration.map(|seconds| format!(", after {seconds:.3} s")).unwrap_or_default())
     }
 }
 
@@ -74,20 +59,7 @@ pub fn lost(count: Option<u64>, kinds: &[Kind]) -> String {
         Some(1) => "1 event is".to_owned(),
         Some(count) => format!("{count} events are"),
     };
-    let names: Vec<_> = kinds.iter().map(|kind| name(*kind)).collect();
-    format!("{count} missing here ({})", names.join(", "))
-}
-
-fn name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Seen => "processes that were there",
-        Kind::Fork => "forks",
-        Kind::Exec => "execs",
-        Kind::Exit => "exits",
-        Kind::ThreadCreate => "new threads",
-        Kind::ThreadExit => "ends of threads",
-        Kind::Unknown => "nobody knows which",
-    }
+    format!("{count} missing here ({})", words::kinds(kinds))
 }
 
 /// What the process executes; its name in brackets where nothing else is known, as of a kernel thread.

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::fs::File;
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
 use kmonitor::records::{self, Record};
@@ -12,6 +12,7 @@ use super::say;
 use crate::cli::Failure;
 use crate::cli::color::Colors;
 use crate::cli::exit::Exit;
+use crate::cli::followed;
 use crate::cli::options::WatchOptions;
 
 /// Lines or JSON, on standard output, standard error or in a file.
@@ -27,15 +28,7 @@ impl Output {
     /// As the options say.
     pub fn open(options: &WatchOptions) -> Result<Output, Failure> {
         let is_error = options.output.is_none() && !options.command.is_empty();
-        let opened = match &options.output {
-            Some(path) => File::create(path),
-            None if is_error => io::stderr().as_fd().try_clone_to_owned().map(File::from),
-            None => io::stdout().as_fd().try_clone_to_owned().map(File::from),
-        };
-        let file = opened.map_err(|error| {
-            let name = options.output.as_ref().map_or("the output".into(), |path| path.display().to_string());
-            Failure::new(Exit::Error, format!("cannot write to {name}: {error}"))
-        })?;
+        let file = followed::output(options.output.as_deref(), !options.command.is_empty())?;
         let lines = (!options.json).then(|| Lines::new(Colors::choose(options.color.color, &file)));
         Ok(Output { to: BufWriter::new(file), lines, is_error })
     }

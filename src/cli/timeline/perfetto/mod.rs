@@ -252,6 +252,6 @@ mod tests {
         assert!(details("?", 5).contains(&"signal=9".to_owned()));
         assert!(details("make", 2).contains(&"end=still ran when the recording ended".to_owned()));
         assert!(details("sleep", 6).iter().any(|detail| detail.starts_with("birth=unknown")));
-        assert!(details("4 events (fork)", LOST_TRACK).contains(&"count=4".to_owned()));
+        assert!(details("4 events (forks)", LOST_TRACK).contains(&"count=4".to_owned()));
     }
 }

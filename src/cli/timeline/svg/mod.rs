@@ -317,7 +317,7 @@ mod tests {
             "began before the recording, still ran at the end",
             "at most 3.0 MiB of memory",
             "from 3.00 ms on: /usr/bin/cc a.c",
-            "4 events (fork) lost",
+            "4 events (forks) lost",
             "(its beginning was lost)",
         ] {
             assert!(tips.contains(expected), "{expected} is not in {tips}");
