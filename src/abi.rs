@@ -10,13 +10,13 @@ pub const MAGIC: u8 = 0xDE;
 /// Size of [`Command`] in bytes, on 32 and 64 bits alike.
 pub const COMMAND_SIZE: usize = 12;
 
-/// `KMONITOR_IOW_REGISTER`: write direction, magic 0xDE, number 1, size 12 (fact 12).
+/// `KMONITOR_IOW_REGISTER`: write direction, magic 0xDE, number 1, size 12 (docs/behaviour.md, fact 12).
 pub const REGISTER: u32 = nix::request_code_write!(MAGIC, 1, COMMAND_SIZE) as u32;
 
 /// `KMONITOR_IOW_DEREGISTER`: as [`REGISTER`], with number 2.
 pub const DEREGISTER: u32 = nix::request_code_write!(MAGIC, 2, COMMAND_SIZE) as u32;
 
-/// A set of event bits. Unknown bits are kept, as the original keeps them (fact 20).
+/// A set of event bits. Unknown bits are kept, as the original keeps them (docs/behaviour.md, fact 20).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EventMask(pub i32);
 
@@ -72,7 +72,7 @@ impl Not for EventMask {
     }
 }
 
-/// `struct kmonitor_cmd`: the argument of both ioctls. No value of it is invalid (fact 17).
+/// `struct kmonitor_cmd`: the argument of both ioctls. No value of it is invalid (docs/behaviour.md, fact 17).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Command {
     /// The target: any number, whether a task has it or not.
@@ -84,7 +84,7 @@ pub struct Command {
 }
 
 impl Command {
-    /// Decodes the argument: three native 32-bit integers (fact 11).
+    /// Decodes the argument: three native 32-bit integers (docs/behaviour.md, fact 11).
     pub fn from_bytes(bytes: [u8; COMMAND_SIZE]) -> Command {
         let [p0, p1, p2, p3, e0, e1, e2, e3, s0, s1, s2, s3] = bytes;
         Command {

@@ -1,7 +1,5 @@
-//! The rules of the 2004 driver's open, ioctl and release (facts 1-34), in terms of the registry.
-//!
-//! "Fact 14" is a numbered fact of docs/behaviour.md, which describes that driver; "rule R2" is one of the
-//! rules in DIFFERENCES.md that mend its defects; "promise P2" is in docs/promises.md.
+//! The rules of the 2004 driver's open, ioctl and release (docs/behaviour.md, facts 1-34), in terms of the registry.
+//! Rules R1 to R4 (DIFFERENCES.md) mend its defects.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -23,7 +21,7 @@ pub enum Call {
 
 impl Call {
     /// Decodes an ioctl. The argument is fetched first, whatever the command: EFAULT if that failed;
-    /// then EINVAL for a command that is not the device's (facts 9, 12).
+    /// then EINVAL for a command that is not the device's (docs/behaviour.md, facts 9, 12).
     pub fn decode(command: u32, argument: Result<[u8; COMMAND_SIZE], Errno>) -> Result<Call, Errno> {
         let argument = Command::from_bytes(argument?);
         match command {
@@ -49,7 +47,7 @@ impl Driver {
         Driver { registry, open: HashSet::new(), last: 0, most_open }
     }
 
-    /// `open(2)`: every open is a new, independent one (fact 4). ENOMEM: too many are open.
+    /// `open(2)`: every open is a new, independent one (docs/behaviour.md, fact 4). ENOMEM: too many are open.
     pub fn open(&mut self) -> Result<HandleId, Errno> {
         if self.open.len() >= self.most_open {
             return Err(Errno::ENOMEM);
@@ -60,7 +58,7 @@ impl Driver {
         Ok(handle)
     }
 
-    /// REGISTER: nothing of it is validated (facts 16-18). ENOMEM: the table is full.
+    /// REGISTER: nothing of it is validated (docs/behaviour.md, facts 16-18). ENOMEM: the table is full.
     pub fn register(
         &self,
         handle: HandleId,
@@ -74,8 +72,8 @@ impl Driver {
             .map_err(|_| Errno::ENOMEM)
     }
 
-    /// DEREGISTER: through whichever open file (fact 15). EINVAL: the caller has no registration for
-    /// that pid (fact 19).
+    /// DEREGISTER: through whichever open file (docs/behaviour.md, fact 15). EINVAL: the caller has no registration for
+    /// that pid (docs/behaviour.md, fact 19).
     pub fn deregister(&self, key: Key, events: EventMask) -> Result<Deregistered, Errno> {
         self.registry.deregister(key, events).ok_or(Errno::EINVAL)
     }

@@ -48,7 +48,7 @@ impl Kind {
 pub struct Event {
     /// What happened.
     pub kind: Kind,
-    /// The task that did it; registrations for this id match (fact 23).
+    /// The task that did it; registrations for this id match (docs/behaviour.md, fact 23).
     pub target: Tid,
     /// The task that it is about: the new child or thread, else the target itself.
     pub subject: Tid,

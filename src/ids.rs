@@ -39,7 +39,7 @@ pub struct HandleId(pub u64);
 pub struct Instance(pub u64);
 
 /// Who registered: a task of one process instance. The 2004 driver keyed its table by the task id
-/// alone (fact 14); the instance keeps a later owner of the number apart (rule R3).
+/// alone (docs/behaviour.md, fact 14); the instance keeps a later owner of the number apart (rule R3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MonitorId {
     /// The process life that the task belongs to.
@@ -54,7 +54,7 @@ pub struct Signal(i32);
 
 impl Signal {
     /// The signal with this number, if it can be sent at all. 0, negative numbers and numbers
-    /// above 64 can be registered but send nothing (fact 38).
+    /// above 64 can be registered but send nothing (docs/behaviour.md, fact 38).
     pub fn new(number: i32) -> Option<Signal> {
         (1..=64).contains(&number).then_some(Signal(number))
     }

@@ -130,7 +130,8 @@ impl Monitors {
         })
     }
 
-    /// True if the registering task has not been released: to one that has, nothing is sent (fact 35).
+    /// True if the registering task has not been released: to one that has, nothing is sent
+    /// (docs/behaviour.md, fact 35).
     /// Its end may not have been heard of yet. A main thread's id lasts as long as its process.
     pub fn is_there(&self, monitor: MonitorId) -> bool {
         self.tgid(monitor.instance)

@@ -28,7 +28,7 @@ pub const MOST_WAITING: usize = 1 << 18;
 /// For all monitors together, so many times as many may wait.
 const MONITORS: usize = 16;
 
-/// The siginfo of a notification (fact 36).
+/// The siginfo of a notification (docs/behaviour.md, fact 36).
 pub fn siginfo(signal: Signal, event: EventMask, subject: Tid, uid: Uid) -> QueuedSignal {
     QueuedSignal { signo: signal.number(), pid: subject.0, uid: uid.0, value: event.0 }
 }

@@ -30,9 +30,9 @@ pub struct Credentials {
 pub struct Registration {
     /// Who is told.
     pub monitor: MonitorId,
-    /// Of which events; may be empty or hold unknown bits (facts 18, 20).
+    /// Of which events; may be empty or hold unknown bits (docs/behaviour.md, facts 18, 20).
     pub events: EventMask,
-    /// By which signal number; may be one that cannot be sent (fact 17).
+    /// By which signal number; may be one that cannot be sent (docs/behaviour.md, fact 17).
     pub signal: i32,
     /// The monitor's credentials when it last registered.
     pub credentials: Credentials,
@@ -40,7 +40,7 @@ pub struct Registration {
     handles: Vec<HandleId>,
 }
 
-/// A registration's name: there is at most one per monitor and target (fact 14).
+/// A registration's name: there is at most one per monitor and target (docs/behaviour.md, fact 14).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     /// Who is told.
@@ -54,7 +54,7 @@ pub struct Key {
 pub enum Registered {
     /// There is a new registration.
     New,
-    /// An existing one has more events and a new signal (fact 16).
+    /// An existing one has more events and a new signal (docs/behaviour.md, fact 16).
     Changed,
 }
 
@@ -63,7 +63,7 @@ pub enum Registered {
 pub enum Deregistered {
     /// The registration has events left and stays.
     Kept,
-    /// It is gone (fact 19).
+    /// It is gone (docs/behaviour.md, fact 19).
     Removed,
 }
 
@@ -149,7 +149,7 @@ impl Registry {
     }
 
     /// REGISTER: makes a registration, or adds `events` to an existing one and replaces its signal
-    /// (fact 16). Either way it now also belongs to the open file `through`.
+    /// (docs/behaviour.md, fact 16). Either way it now also belongs to the open file `through`.
     pub fn register(
         &self,
         key: Key,
@@ -200,7 +200,7 @@ impl Registry {
         Ok(Registered::New)
     }
 
-    /// DEREGISTER: takes `events` away; without any left the registration goes (fact 19). `None` if
+    /// DEREGISTER: takes `events` away; without any left the registration goes (docs/behaviour.md, fact 19). `None` if
     /// there is no such registration.
     pub fn deregister(&self, key: Key, events: EventMask) -> Option<Deregistered> {
         {

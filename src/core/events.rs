@@ -45,7 +45,7 @@ impl<N: Node, S: Source> Core<N, S> {
 
     /// What an exec did beside being one. It ended all other threads of its process. And it may have
     /// closed the file through which the process watches itself: then the release follows when it is
-    /// back in user mode, and until that is known the new program must not be signalled (fact J2).
+    /// back in user mode, and until that is known the new program must not be signalled (docs/behaviour.md, fact J2).
     fn exec(&mut self, event: &Event) {
         // An exec that is told late has not ended the threads that there are now.
         for monitor in self.monitors.other_threads(event.tgid) {

@@ -101,7 +101,7 @@ pub(super) fn take(device: &impl AsFd, header: &InHeader, body: &[u8]) -> Result
 }
 
 /// Has the kernel fetch the 12 bytes at the argument pointer, whatever the command says about its own
-/// size and direction (fact 9), and ask again. If they cannot be read, it answers EFAULT itself.
+/// size and direction (docs/behaviour.md, fact 9), and ask again. If they cannot be read, it answers EFAULT itself.
 fn ask_for_argument(device: &impl AsFd, unique: u64, pointer: u64) {
     let retry = IoctlOut { flags: wire::IOCTL_RETRY, in_iovs: 1, ..IoctlOut::default() };
     let vector = IoctlVector { base: pointer, len: COMMAND_SIZE as u64 };

@@ -73,7 +73,7 @@ pub enum Request {
         caller: Caller,
         /// The whole 32-bit command.
         command: u32,
-        /// The 12 bytes at the argument pointer; the error if they cannot be read (fact 9).
+        /// The 12 bytes at the argument pointer; the error if they cannot be read (docs/behaviour.md, fact 9).
         argument: Result<[u8; COMMAND_SIZE], Errno>,
     },
     /// `close(2)` of one descriptor, which may or may not be the last. Not every carrier tells it.

@@ -1,4 +1,4 @@
-//! The rules of the original (facts 14-21, 30-33, with rules R1-R4) in their plainest form: a list of
+//! The rules of the original (docs/behaviour.md, facts 14-21, 30-33, with rules R1-R4) in their plainest form: a list of
 //! registrations that is searched from end to end. The driver and its registry must agree with it.
 
 use std::sync::Arc;
