@@ -56,12 +56,7 @@ impl Builder {
             What::Exit { process, .. } => {
                 let index = self.known(&process.process, at);
                 self.living.remove(&process.process.pid);
-                let mut exit = Exit::of(process);
-                if self.held.contains(&index) {
-                    // It counts from when it was made, and waited for us.
-                    exit.duration = None;
-                }
-                self.history.lives[index].end = End::Exit(at, exit);
+                self.history.lives[index].end = End::Exit(at, Exit::of(process));
             }
             // A thread tells that its process lives.
             What::Seen { process, .. }

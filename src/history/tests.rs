@@ -143,16 +143,16 @@ fn those_that_were_there_may_come_before_their_parents() {
 fn a_child_that_was_made_to_be_watched_begins_with_its_program() {
     let mut own = with_program(process(11, 10, 1), "kmonitor tree");
     own.set_comm(b"kmonitor-spawn");
-    let ended = |process| {
-        let process = Ended { process, duration_ns: Some(1000), ..Ended::default() };
+    let ended = |process, duration| {
+        let process = Ended { process, duration_ns: Some(duration), ..Ended::default() };
         What::Exit { process, creator_tid: None }
     };
     let date = with_program(process(11, 10, 1), "date");
-    let executed = history([seen(own.clone()), exec(date.clone()), exec(date.clone()), ended(date)]);
+    let executed = history([seen(own.clone()), exec(date.clone()), exec(date.clone()), ended(date, 2)]);
     let life = executed.life(0);
     assert_eq!((life.birth, life.duration(), life.runs.len()), (Birth::Fork(101), Some(2), 2));
     assert_eq!((executed.time(), name(&executed, 0).as_deref()), (Some(101..=103), Some("date")));
-    let never = history([seen(own.clone()), ended(own)]);
+    let never = history([seen(own.clone()), ended(own, 1)]);
     assert_eq!((never.life(0).birth, never.life(0).duration()), (Birth::Fork(100), Some(1)));
     assert!(never.life(0).runs[0].is_inherited);
 }

@@ -55,7 +55,7 @@ pub struct Ended {
     pub signal: Option<i32>,
     /// It left a core dump.
     pub core_dumped: Option<bool>,
-    /// How long it lived, in nanoseconds.
+    /// How long it lived, in nanoseconds: of a command that kmonitor runs, from its exec.
     pub duration_ns: Option<u64>,
     /// Its time on processors, in nanoseconds.
     pub cpu_ns: Option<u64>,

@@ -36,6 +36,8 @@ pub struct Book {
     events: Events,
     /// New children belong to it.
     follow: bool,
+    /// It was made to execute a program, and its life is told from that on.
+    held: Option<i32>,
     living: HashMap<i32, Living>,
 }
 
@@ -43,7 +45,12 @@ impl Book {
     /// Nobody is known. `boot` is the id of this boot, `since_boot` what is to be added to a stamp for nanoseconds
     /// since it.
     pub fn new(boot: Option<String>, since_boot: i64, events: Events, follow: bool) -> Book {
-        Book { boot, since_boot, events, follow, living: HashMap::new() }
+        Book { boot, since_boot, events, follow, held: None, living: HashMap::new() }
+    }
+
+    /// This process waits for us to execute its program, which is not its own time.
+    pub fn hold(&mut self, pid: i32) {
+        self.held = Some(pid);
     }
 
     /// True if nobody lives.
@@ -113,6 +120,9 @@ impl Book {
                 // Those of the old program have ended, or become the main one.
                 living.threads.clear();
                 living.main_ended = None;
+                if self.held.take_if(|held| *held == pid).is_some() {
+                    living.born = Some(at);
+                }
                 living.execute(&program, cgroup);
                 living.process.uid = uid.or(living.process.uid);
                 if self.events.exec {
@@ -295,6 +305,17 @@ mod tests {
         assert_eq!((ended.exit_code, ended.signal, ended.duration_ns), (Some(3), None, Some(150)));
         assert_eq!((ended.cpu_ns, ended.peak_memory), (Some(70), Some(4096)));
         assert_eq!(tell(&mut book, 11, exit(3, Some(USAGE))), [], "it has ended");
+    }
+
+    #[test]
+    fn a_held_process_lives_from_its_first_exec() {
+        let mut book = book(true);
+        book.hold(10);
+        let exec = || News::Exec { uid: None, program: Program::default(), cgroup: None };
+        tell_at(&mut book, 300, Some(10), exec());
+        tell_at(&mut book, 400, Some(10), exec());
+        let told = tell_at(&mut book, 500, Some(10), exit(0, Some(USAGE)));
+        assert_eq!(exits(&told)[0].duration_ns, Some(200));
     }
 
     #[test]

@@ -148,9 +148,13 @@ impl Watch {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
         let boot = boot.map(|id| id.trim().to_owned());
         let (_, since_boot) = realtime_and_boottime_offsets();
+        let mut book = Book::new(boot, since_boot, request.events, request.follow);
+        if let Scope::Child(pid) = request.scope {
+            book.hold(pid);
+        }
         Watch {
             feed,
-            book: Book::new(boot, since_boot, request.events, request.follow),
+            book,
             entrance,
             is_endless: matches!(request.scope, Scope::All),
             seen: 0,
