@@ -5,15 +5,14 @@
 //! turns, with events from either source, by root and by an ordinary user, for a target that lives and for one that
 //! does not. The monitor has no other registration, which is the worst case.
 
-use std::io::{BufRead, BufReader};
-use std::os::fd::AsFd;
-use std::os::fd::{AsRawFd, BorrowedFd};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+#[path = "daemon/mod.rs"]
+mod daemon;
 
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use daemon::Daemon;
 use kmonitor::abi::{COMMAND_SIZE, DEREGISTER, EventMask, MAGIC, REGISTER};
 use kmonitor::sys::clock::monotonic_ns;
-use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Gid, Pid, Uid, fork, setgid, setuid};
 
@@ -30,7 +29,7 @@ fn main() {
     let rounds = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(2000);
     println!("{rounds} calls each; microseconds, and the ratio of the medians to the unknown ioctl's");
     for source in ["bpf", "connector"] {
-        let daemon = Daemon::start(source);
+        let daemon = Daemon::start(&["--source", source]);
         for user in [0, NOBODY] {
             // SAFETY: this program has one thread.
             match unsafe { fork() }.expect("fork") {
@@ -93,34 +92,4 @@ fn call(device: BorrowedFd<'_>, request: u32, pid: Pid) {
     // SAFETY: the device reads 12 bytes.
     let result = unsafe { libc::ioctl(device.as_raw_fd(), request as libc::Ioctl, command.as_ptr()) };
     assert_eq!(result, if request == UNKNOWN { -1 } else { 0 }, "the device's answer");
-}
-
-/// The daemon at a path of its own, taken down in the end.
-struct Daemon {
-    child: Child,
-    path: PathBuf,
-}
-
-impl Daemon {
-    fn start(source: &str) -> Daemon {
-        let path = std::env::temp_dir().join(format!("kmonitor-calls-{}", std::process::id()));
-        let mut child = Command::new(env!("CARGO_BIN_EXE_kmonitor"))
-            .args(["serve", "--mode", "666", "--source", source, "--path"])
-            .arg(&path)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("run kmonitor");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("read");
-        assert!(line.contains("ready"), "the daemon did not start: run this as root");
-        Daemon { child, path }
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM);
-        let _ = self.child.wait();
-    }
 }

@@ -1,8 +1,9 @@
-//! How long after a process's exit its monitor knows: by kmonitor's signal, against a pidfd poll.
+//! How long after a process's exit its monitor knows: by kmonitor's signal, against a pidfd poll without kmonitor.
 //!
-//! `cargo bench --bench latency [-- ROUNDS [PAUSE]]`, as root on an idle machine. The two take turns
-//! in one run; then one monitor each watch the same exits. A target notes the time and exits; the
-//! monitor notes the time when it wakes. Before that everybody sleeps for PAUSE milliseconds.
+//! `cargo bench --bench latency [-- ROUNDS]`, as root on an idle machine. In each of five turns ROUNDS exits are awaited
+//! by a poll while no daemon runs, and then as many by a signal of a daemon that was started for them. A target notes
+//! the time and exits; the monitor notes the time when it wakes. Before that everybody sleeps for a moment, short or
+//! long: processors that have slept for long take their time to wake.
 //!
 //! The kernel wakes who polls a pidfd a little before it reports the exit, and the daemon has to wake
 //! before the monitor can. That takes about the same time whatever exits, so the ratio depends on what
@@ -10,32 +11,32 @@
 //! that has touched nothing, over an executed program, to forks with memory of their own.
 //!
 //! It also depends on where the target runs: a task that is woken on the processor of the task that
-//! exits has to wait until that has gone. So the targets run on each processor in turn, and the exits on
-//! the daemon's are shown apart as well. With a PAUSE of more than 17 the daemon is woken early by exits
-//! on another processor ([`kmonitor::source::ExitWarning`]).
+//! exits has to wait until that has gone. So the targets run on each processor in turn.
+
+#[path = "daemon/mod.rs"]
+mod daemon;
 
 use std::ffi::CStr;
-use std::io::{BufRead, BufReader};
 use std::mem::MaybeUninit;
-use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use daemon::Daemon;
 use kmonitor::abi::{DEREGISTER, EventMask, REGISTER};
 use kmonitor::sys::clock::monotonic_ns;
 use kmonitor::sys::pidfd::PidFd;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
-use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, dup2_stdin, dup2_stdout, execv, fork, pipe, read, write};
 
 const SIGNAL: i32 = 40;
+
+const TURNS: usize = 5;
+
+/// Sleeps before an exit.
+const PAUSES: [Duration; 2] = [Duration::from_micros(200), Duration::from_millis(20)];
 
 /// The argument that makes this program a target.
 const BE_TARGET: &CStr = c"--be-target";
@@ -44,123 +45,85 @@ fn main() {
     if std::env::args_os().nth(1).is_some_and(|argument| argument.as_bytes() == BE_TARGET.to_bytes()) {
         wait_and_exit(&std::io::stdin(), &std::io::stdout());
     }
-    let mut numbers = std::env::args().skip(1).filter_map(|argument| argument.parse().ok());
-    let rounds = numbers.next().unwrap_or(2000) as usize;
-    let pause = Duration::from_millis(numbers.next().unwrap_or(2));
-    let daemon = Daemon::start();
-    let device = std::fs::OpenOptions::new().write(true).open(&daemon.path).expect("open the device");
+    let rounds = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(100);
     block_signal();
-    let seen = shared_cell();
-    let processors = processors();
-    println!("{rounds} exits each; microseconds from the exit to the monitor's return");
-    for kind in [Kind::Fork(0), Kind::Program, Kind::Fork(4), Kind::Fork(16)] {
-        let (mut by_poll, mut by_signal) = (Vec::new(), Vec::new());
-        let mut same = Vec::new();
-        for round in 0..rounds {
-            let processor = processors[round % processors.len()];
-            let target = || Target::start(kind, processor, device.as_fd(), pause);
-            let polled = target();
-            by_poll.push(polled.exit(|| poll_exit(&polled.pidfd)).latency());
-
-            let signalled = target();
-            call(device.as_fd(), REGISTER, signalled.pid);
-            by_signal.push(signalled.exit(take_signal).latency());
-            call(device.as_fd(), DEREGISTER, signalled.pid);
-
-            let both = target();
-            call(device.as_fd(), REGISTER, both.pid);
-            let poller = fork_poller(&both.pidfd, seen);
-            let beside_daemon = daemon.processor() == processor;
-            let exit = both.exit(take_signal);
-            while seen.load(Ordering::SeqCst) < exit.stamp {
-                std::thread::sleep(Duration::from_micros(100));
+    println!(
+        "{TURNS} turns of {rounds} exits each; microseconds from the exit to the monitor's return: medians"
+    );
+    println!(
+        "of the turns' medians and 99th percentiles, and of the ratios of their medians, with the extremes"
+    );
+    for source in ["bpf", "connector"] {
+        for pause in PAUSES {
+            println!("\n--source {source}, after {pause:?} of sleep");
+            println!(
+                "{:<38} {:>8} {:>8} {:>8} {:>8} {:>6}",
+                "target that exits", "poll", "p99", "signal", "p99", "ratio"
+            );
+            for kind in [Kind::Fork(0), Kind::Program, Kind::Fork(4), Kind::Fork(16)] {
+                print_row(kind, (0..TURNS).map(|_| Turn::new(source, kind, pause, rounds)).collect());
             }
-            kill(poller, Signal::SIGKILL).expect("end the poller");
-            waitpid(poller, None).expect("wait for the poller");
-            call(device.as_fd(), DEREGISTER, both.pid);
-            same.push((beside_daemon, seen.load(Ordering::SeqCst) - exit.stamp, exit.latency()));
         }
-        println!("{}", kind.name());
-        print_pair("  in turn", by_poll, by_signal);
-        let pair = |wanted: &dyn Fn(bool) -> bool| {
-            same.iter()
-                .filter(|(beside, ..)| wanted(*beside))
-                .map(|(_, poll, signal)| (*poll, *signal))
-                .unzip()
-        };
-        let (poll, signal) = pair(&|_| true);
-        print_pair("  on the same exits", poll, signal);
-        let (poll, signal) = pair(&|beside| beside);
-        print_pair("    on the daemon's processor", poll, signal);
-        let (poll, signal) = pair(&|beside| !beside);
-        print_pair("    on another", poll, signal);
     }
 }
 
-/// Says nothing where there is nothing: a machine may have one processor.
-fn print_pair(how: &str, mut poll: Vec<u64>, mut signal: Vec<u64>) {
-    if poll.is_empty() {
-        return;
-    }
-    println!("{how:<32} {:>8} {:>8} {:>8}", "p50", "p90", "p99");
-    let poll = print_row("      pidfd poll", &mut poll);
-    let signal = print_row("      kmonitor signal", &mut signal);
-    println!("      p50 ratio                  {:8.2}", signal as f64 / poll as f64);
+/// What was measured in a turn, in nanoseconds.
+struct Turn {
+    polled: Vec<u64>,
+    signalled: Vec<u64>,
 }
 
-fn print_row(name: &str, samples: &mut [u64]) -> u64 {
-    samples.sort_unstable();
-    let at = |percent: usize| samples[(samples.len() - 1) * percent / 100];
-    let us = |ns: u64| ns as f64 / 1000.0;
-    println!("{name:<32} {:8.1} {:8.1} {:8.1}", us(at(50)), us(at(90)), us(at(99)));
-    at(50)
-}
+impl Turn {
+    fn new(source: &str, kind: Kind, pause: Duration, rounds: usize) -> Turn {
+        let processors = processors();
+        let processor = |round: usize| processors[round % processors.len()];
+        let polled = (0..rounds).map(|round| {
+            let target = Target::start(kind, processor(round), None);
+            target.exit(pause, || poll_exit(&target.pidfd))
+        });
+        let mut polled: Vec<u64> = polled.collect();
 
-/// The daemon at a path of its own, taken down in the end.
-struct Daemon {
-    child: Child,
-    path: PathBuf,
-    /// The task that signals, in /proc.
-    core: PathBuf,
-}
-
-impl Daemon {
-    fn start() -> Daemon {
-        let path = std::env::temp_dir().join(format!("kmonitor-latency-{}", std::process::id()));
-        let mut child = Command::new(env!("CARGO_BIN_EXE_kmonitor"))
-            .args(["serve", "--path"])
-            .arg(&path)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("run kmonitor");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("read");
-        assert!(line.contains("ready"), "the daemon did not start; its reason is above");
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", child.id())).expect("the daemon's threads");
-        let is_core = |task: &PathBuf| {
-            std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name == "kmonitor-core\n")
-        };
-        let core = tasks.flatten().map(|task| task.path()).find(is_core).expect("the daemon has a core");
-        Daemon { child, path, core }
-    }
-
-    /// Where its core has run last: the 39th field of /proc/PID/stat.
-    fn processor(&self) -> usize {
-        let stat = std::fs::read_to_string(self.core.join("stat")).expect("the daemon lives");
-        let after_name = stat.rsplit(')').next().expect("there is a last part");
-        after_name
-            .split_whitespace()
-            .nth(39 - 3)
-            .and_then(|field| field.parse().ok())
-            .expect("proc_pid_stat(5)")
+        let daemon = Daemon::start(&["--source", source]);
+        let device = std::fs::OpenOptions::new().write(true).open(&daemon.path).expect("open the device");
+        let device = device.as_fd();
+        let signalled = (0..rounds).map(|round| {
+            let target = Target::start(kind, processor(round), Some(device));
+            call(device, REGISTER, target.pid);
+            let latency = target.exit(pause, take_signal);
+            call(device, DEREGISTER, target.pid);
+            latency
+        });
+        let mut signalled: Vec<u64> = signalled.collect();
+        polled.sort_unstable();
+        signalled.sort_unstable();
+        Turn { polled, signalled }
     }
 }
 
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM);
-        let _ = self.child.wait();
-    }
+/// Of a sorted row of samples.
+fn percentile(samples: &[u64], percent: usize) -> f64 {
+    samples[(samples.len() - 1) * percent / 100] as f64 / 1000.0
+}
+
+fn print_row(kind: Kind, turns: Vec<Turn>) {
+    let over_turns = |number: &dyn Fn(&Turn) -> f64| {
+        let mut numbers: Vec<f64> = turns.iter().map(number).collect();
+        numbers.sort_by(f64::total_cmp);
+        numbers
+    };
+    let median = |number: &dyn Fn(&Turn) -> f64| over_turns(number)[TURNS / 2];
+    let ratios = over_turns(&|turn| percentile(&turn.signalled, 50) / percentile(&turn.polled, 50));
+    println!(
+        "{:<38} {:8.1} {:8.1} {:8.1} {:8.1} {:6.2} ({:.2} to {:.2})",
+        kind.name(),
+        median(&|turn| percentile(&turn.polled, 50)),
+        median(&|turn| percentile(&turn.polled, 99)),
+        median(&|turn| percentile(&turn.signalled, 50)),
+        median(&|turn| percentile(&turn.signalled, 99)),
+        ratios[TURNS / 2],
+        ratios[0],
+        ratios[TURNS - 1]
+    );
 }
 
 /// What exits.
@@ -187,36 +150,26 @@ fn processors() -> Vec<usize> {
     (0..CpuSet::count()).filter(|processor| set.is_set(*processor) == Ok(true)).collect()
 }
 
-/// A child that waits to be told, notes the time and exits.
+/// A child that waits for a byte, notes the time and exits.
 struct Target {
     pid: Pid,
     pidfd: PidFd,
     go: OwnedFd,
-    stamp: OwnedFd,
-    pause: Duration,
-}
-
-/// Nanoseconds of the monotonic clock.
-struct Exit {
-    stamp: u64,
-    noticed: u64,
-}
-
-impl Exit {
-    fn latency(&self) -> u64 {
-        self.noticed - self.stamp
-    }
+    notes: OwnedFd,
 }
 
 impl Target {
-    fn start(kind: Kind, processor: usize, device: BorrowedFd<'_>, pause: Duration) -> Target {
-        let ((wait, go), (stamp, note)) = (pipe().expect("pipe"), pipe().expect("pipe"));
+    /// Starts it, and waits until it is ready.
+    fn start(kind: Kind, processor: usize, device: Option<BorrowedFd<'_>>) -> Target {
+        let ((wait, go), (notes, note)) = (pipe().expect("pipe"), pipe().expect("pipe"));
         // SAFETY: this program has one thread.
-        match unsafe { fork() }.expect("fork") {
+        let pid = match unsafe { fork() }.expect("fork") {
             ForkResult::Child => {
                 // A target is a stranger: it does not hold the monitor's file.
-                // SAFETY: the child does not use it again.
-                unsafe { libc::close(device.as_raw_fd()) };
+                if let Some(device) = device {
+                    // SAFETY: the child does not use it again.
+                    unsafe { libc::close(device.as_raw_fd()) };
+                }
                 let mut only = CpuSet::new();
                 only.set(processor).and_then(|()| sched_setaffinity(Pid::from_raw(0), &only)).expect("pin");
                 match kind {
@@ -231,27 +184,29 @@ impl Target {
                     }
                 }
             }
-            ForkResult::Parent { child: pid } => {
-                Target { pid, pidfd: PidFd::open(pid.as_raw()).expect("pidfd"), go, stamp, pause }
-            }
-        }
+            ForkResult::Parent { child } => child,
+        };
+        drop(note);
+        assert_eq!(read(&notes, &mut [0]), Ok(1), "the target is ready");
+        Target { pid, pidfd: PidFd::open(pid.as_raw()).expect("pidfd"), go, notes }
     }
 
-    /// Lets it exit once everybody sleeps.
-    fn exit(&self, notice: impl Fn()) -> Exit {
-        std::thread::sleep(self.pause);
+    /// Lets it exit once everybody sleeps, and waits for that; nanoseconds from its exit to the monitor's return.
+    fn exit(&self, pause: Duration, notice: impl Fn()) -> u64 {
+        std::thread::sleep(pause);
         write(&self.go, &[0]).expect("write");
         notice();
         let noticed = monotonic_ns();
         waitpid(self.pid, None).expect("wait");
-        let mut stamp = [0; 8];
-        assert_eq!(read(&self.stamp, &mut stamp), Ok(8), "the target noted the time");
-        Exit { stamp: u64::from_ne_bytes(stamp), noticed }
+        let mut begin = [0; 8];
+        assert_eq!(read(&self.notes, &mut begin), Ok(8), "the target noted the time");
+        noticed - u64::from_ne_bytes(begin)
     }
 }
 
 /// What a target does.
 fn wait_and_exit(go: &impl AsFd, note: &impl AsFd) -> ! {
+    let _ = write(note, &[0]);
     let _ = read(go, &mut [0]);
     let _ = write(note, &monotonic_ns().to_ne_bytes());
     // SAFETY: always.
@@ -260,21 +215,6 @@ fn wait_and_exit(go: &impl AsFd, note: &impl AsFd) -> ! {
 
 fn poll_exit(pidfd: &PidFd) {
     poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE).expect("poll");
-}
-
-fn fork_poller(pidfd: &PidFd, seen: &AtomicU64) -> Pid {
-    // SAFETY: this program has one thread.
-    match unsafe { fork() }.expect("fork") {
-        ForkResult::Child => {
-            poll_exit(pidfd);
-            seen.store(monotonic_ns(), Ordering::SeqCst);
-            // A monitor lives on; its own end would hold the other one up.
-            loop {
-                nix::unistd::pause();
-            }
-        }
-        ForkResult::Parent { child } => child,
-    }
 }
 
 fn call(device: BorrowedFd<'_>, request: u32, pid: Pid) {
@@ -303,14 +243,4 @@ fn take_signal() {
     // SAFETY: the set is initialised, and no siginfo is asked for.
     let taken = unsafe { libc::sigwaitinfo(&signal_set(), std::ptr::null_mut()) };
     assert_eq!(taken, SIGNAL);
-}
-
-fn shared_cell() -> &'static AtomicU64 {
-    let length = NonZeroUsize::new(size_of::<AtomicU64>()).expect("8");
-    // SAFETY: a new mapping of zeros, never unmapped, large enough and aligned to a page.
-    unsafe {
-        let page =
-            mmap_anonymous(None, length, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED);
-        page.expect("mmap").cast::<AtomicU64>().as_ref()
-    }
 }
