@@ -62,8 +62,8 @@ INLINE int execution(u64 *context, const u32 copy)
 	s32 former = context[1];
 	u32 *own = word_of(task->pid), *left = word_of(former), now, has_arguments;
 	struct state *state = the_state();
-	u64 stamp = bpf_ktime_get_ns();
 	struct record *record;
+	u64 stamp;
 
 	if (!own || !left || !state)
 		return 0;
@@ -78,6 +78,7 @@ INLINE int execution(u64 *context, const u32 copy)
 	now = load(own);
 	if (!(now & (PROCESS_EXEC | FOLLOW)))
 		return 0;
+	stamp = bpf_ktime_get_ns();
 	if (now & FOLLOW)
 		introduce(task);
 	has_arguments = state->arguments && write_arguments(task, (void *)context[2], stamp);
