@@ -9,10 +9,10 @@
 #include <time.h>
 
 static const char help[] =
-	"usage: soak DEVICE SECONDS\n"
-	"A storm of forks and threads on all processors, among it 100 targets that\n"
-	"keep account of what they create. Each of their forks, new threads and exits\n"
-	"must be signalled once, those of one target in order, to the one of four\n"
+	"usage: soak DEVICE SECONDS MONITORS\n"
+	"A storm of forks and threads on all processors, among it 25 targets a monitor\n"
+	"that keep account of what they create. Each of their forks, new threads and\n"
+	"exits must be signalled once, those of one target in order, to the one of the\n"
 	"monitors that watches it. In the middle of the time it says \"half\" and waits\n"
 	"for a line; half a second later some of the targets end.\n"
 	"\n"
@@ -21,7 +21,8 @@ static const char help[] =
 	"for.\n";
 
 /* Each target of a monitor has a signal of its own. */
-enum { MONITORS = 4, EACH = 25, TARGETS = MONITORS * EACH, MORTAL = 20, NOISE = 2, MOST = 1 << 17 };
+enum { MOST_MONITORS = 80, EACH = 25, MOST_TARGETS = MOST_MONITORS * EACH, FEW_TARGETS = 100 };
+enum { MORTAL = 20, NOISE = 2, MOST = 1 << 17 };
 enum { MOST_SIGNALS = 1 << 22 };
 
 struct account {
@@ -30,12 +31,15 @@ struct account {
 };
 
 static struct shared {
-	volatile int watching, begin, die, stop, over;
+	volatile int watching, die, stop, over;
 	volatile int full;
 	int signals, missing, unaccounted, exits;
-	volatile pid_t thread[TARGETS];
-	struct account accounts[TARGETS];
+	volatile pid_t thread[MOST_TARGETS];
+	struct account accounts[MOST_TARGETS];
 } *shared;
+
+/* A pipe, closed when the storm begins. */
+static int begin[2];
 
 static void *say_tid(void *at)
 {
@@ -76,15 +80,20 @@ static void thread_once(struct account *account, volatile pid_t *tid)
 		note(account, *tid, KMONITOR_THREAD_CREATE);
 }
 
-static void target(int number)
+static void target(int number, int targets)
 {
+	/* More than some dozens at work at once would only wait for a processor. */
+	const int pause = (targets - FEW_TARGETS) * 100;
 	struct account *account = &shared->accounts[number];
+	char none;
 
-	while (!shared->begin)
-		usleep(1000);
+	/* Until nobody can write any more. */
+	must(close(begin[1]) == 0 && read(begin[0], &none, 1) == 0);
 	while (!shared->stop && !(number < MORTAL && shared->die) && !shared->full) {
 		fork_once(account);
 		thread_once(account, &shared->thread[number]);
+		if (pause > 0)
+			usleep(pause);
 	}
 	_exit(0);
 }
@@ -93,6 +102,7 @@ static void noise(void)
 {
 	pid_t tid;
 
+	must(close(begin[1]) == 0);
 	while (!shared->stop) {
 		fork_once(NULL);
 		thread_once(NULL, &tid);
@@ -153,7 +163,7 @@ static void monitor(const char *path, const struct account *accounts, const pid_
 	int device = open(path, O_RDWR | O_CLOEXEC), count = 0, i;
 	siginfo_t info;
 
-	must(heard != MAP_FAILED && device != -1);
+	must(heard != MAP_FAILED && device != -1 && close(begin[1]) == 0);
 	/* All monitors of a user share one limit of pending signals: none may fall far behind the storm. */
 	must(setpriority(PRIO_PROCESS, 0, -20) == 0);
 	for (i = 0; i < EACH; i++)
@@ -177,46 +187,51 @@ static void monitor(const char *path, const struct account *accounts, const pid_
 
 int main(int argc, char *argv[])
 {
-	pid_t helpers[TARGETS + NOISE], monitors[MONITORS];
-	double begin, seconds;
+	pid_t helpers[MOST_TARGETS + NOISE], monitors[MOST_MONITORS];
+	int watching, targets;
+	double since, seconds;
 	siginfo_t info;
 	int i;
 
-	check_usage(argc, argv, 3, help);
+	check_usage(argc, argv, 4, help);
 	seconds = positive(argv[2], help);
+	watching = positive(argv[3], help);
+	if (watching > MOST_MONITORS)
+		errx(2, "at most %d monitors", MOST_MONITORS);
+	targets = watching * EACH;
 	shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	must(shared != MAP_FAILED);
+	must(shared != MAP_FAILED && pipe(begin) == 0);
 	prepare_signals();
-	for (i = 0; i < TARGETS + NOISE; i++) {
+	for (i = 0; i < targets + NOISE; i++) {
 		helpers[i] = fork_helper();
-		if (helpers[i] == 0 && i < TARGETS)
-			target(i);
+		if (helpers[i] == 0 && i < targets)
+			target(i, targets);
 		else if (helpers[i] == 0)
 			noise();
 	}
-	for (i = 0; i < MONITORS; i++) {
+	for (i = 0; i < watching; i++) {
 		monitors[i] = fork_helper();
 		if (monitors[i] == 0)
 			monitor(argv[1], &shared->accounts[i * EACH], &helpers[i * EACH]);
 	}
-	while (shared->watching < MONITORS)
+	while (shared->watching < watching)
 		usleep(1000);
 
-	begin = now();
-	shared->begin = 1;
+	since = now();
+	must(close(begin[1]) == 0);
 	usleep(seconds / 2 * 1e6);
 	must(puts("half") != EOF && fflush(stdout) == 0);
 	usleep(500000);
 	shared->die = 1;
 	/* The storm goes on until the reader of "half" has done what it wants to. */
 	must(getchar() == '\n');
-	while (now() - begin < seconds)
+	while (now() - since < seconds)
 		usleep(1000);
 	shared->stop = 1;
-	for (i = 0; i < TARGETS + NOISE; i++)
+	for (i = 0; i < targets + NOISE; i++)
 		must(waitid(P_PID, helpers[i], &info, WEXITED | WNOWAIT) == 0);
 	shared->over = 1;
-	for (i = 0; i < MONITORS; i++)
+	for (i = 0; i < watching; i++)
 		must(waitpid(monitors[i], NULL, 0) == monitors[i]);
 	/* Not before: whoever is given a target's number is a target. */
 	while (wait(NULL) > 0)
@@ -224,6 +239,6 @@ int main(int argc, char *argv[])
 	if (shared->full)
 		errx(2, "too long: a target's account is full");
 	printf("%d signals, %d missing, %d unaccounted for, %d of %d exits\n", shared->signals, shared->missing,
-	       shared->unaccounted, shared->exits, TARGETS);
-	return shared->exits != TARGETS || shared->unaccounted;
+	       shared->unaccounted, shared->exits, targets);
+	return shared->exits != targets || shared->unaccounted;
 }
