@@ -1,6 +1,6 @@
 //! How long after a process's exit its monitor knows: by kmonitor's signal, against a pidfd poll without kmonitor.
 //!
-//! `cargo bench --bench latency [-- ROUNDS]`, as root on an idle machine. In each of five turns ROUNDS exits are awaited
+//! `cargo bench --bench latency [-- [ROUNDS] [SOURCE...]]`, as root on an idle machine. In each of five turns ROUNDS exits are awaited
 //! by a poll while no daemon runs, and then as many by a signal of a daemon that was started for them. A target notes
 //! the time and exits; the monitor notes the time when it wakes. Before that everybody sleeps for a moment, short or
 //! long: processors that have slept for long take their time to wake.
@@ -8,7 +8,7 @@
 //! The kernel wakes who polls a pidfd a little before it reports the exit, and the daemon has to wake
 //! before the monitor can. That takes about the same time whatever exits, so the ratio depends on what
 //! the exit itself takes: the targets go from the smallest that there can be, a fork of this program
-//! that has touched nothing, over an executed program, to forks with memory of their own.
+//! that has touched nothing, over an executed program, to a fork with memory of its own.
 //!
 //! It also depends on where the target runs: a task that is woken on the processor of the task that
 //! exits has to wait until that has gone. So the targets run on each processor in turn.
@@ -53,14 +53,17 @@ fn main() {
     println!(
         "of the turns' medians and 99th percentiles, and of the ratios of their medians, with the extremes"
     );
-    for source in ["bpf", "connector"] {
+    let sources = ["bpf", "connector"];
+    let is_named = |source: &&str| std::env::args().any(|argument| argument == *source);
+    let all = !sources.iter().any(is_named);
+    for source in sources.iter().filter(|source| all || is_named(source)) {
         for pause in PAUSES {
             println!("\n--source {source}, after {pause:?} of sleep");
             println!(
                 "{:<38} {:>8} {:>8} {:>8} {:>8} {:>6}",
                 "target that exits", "poll", "p99", "signal", "p99", "ratio"
             );
-            for kind in [Kind::Fork(0), Kind::Program, Kind::Fork(4), Kind::Fork(16)] {
+            for kind in [Kind::Fork(0), Kind::Program, Kind::Fork(4)] {
                 print_row(kind, (0..TURNS).map(|_| Turn::new(source, kind, pause, rounds)).collect());
             }
         }
