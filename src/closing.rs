@@ -10,13 +10,13 @@
 //! ([`crate::holders`]), which is how things are when a monitor's helpers exit. Else the closer must be seen
 //! to have gone on.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use crate::holders::Holders;
 use crate::ids::{HandleId, MonitorId, Stamp, Tid};
-use crate::sys::clock::monotonic_ns;
-use crate::sys::procfs::{self, FileId, Scheduling};
+use crate::sys::procfs::{FileId, Scheduling};
+use crate::system::System;
 
 /// How often a closer is looked at whose outcome holds signals.
 const STEP: Duration = Duration::from_micros(500);
@@ -41,13 +41,15 @@ struct Closing {
     /// The closer before it went on. `None`: nothing that it does later tells that it has.
     before: Option<Scheduling>,
     next_look: Instant,
+    /// At the last look the closer had gone on, though it may be to the next of several closes.
+    gone_on: bool,
 }
 
 impl Closing {
     /// The closer is past its close: a release that it caused has been queued.
-    fn is_past(&self, now: Instant) -> bool {
+    fn is_past(&self, system: &impl System, now: Instant) -> bool {
         let Some(then) = self.before else { return now > self.since + LONGEST };
-        procfs::scheduling(self.by.0).is_none_or(|today| {
+        system.scheduling(self.by).is_none_or(|today| {
             // It does not sleep between our answer and the release.
             let slept = today.asleep && (!then.asleep || today.turns != then.turns);
             slept || today.run_time > then.run_time + RUN_TIME
@@ -66,17 +68,20 @@ struct File {
 
 /// The closes of open files with registrations.
 #[derive(Debug)]
-pub struct Closings {
+pub struct Closings<Y> {
+    system: Y,
     /// The node, where closes are reported. Else nothing can be known of who has a file open.
     node: Option<FileId>,
     closings: Vec<Closing>,
     files: HashMap<HandleId, File>,
+    /// The tasks that wait for the answer to a close.
+    asking: HashSet<Tid>,
 }
 
-impl Closings {
+impl<Y: System> Closings<Y> {
     /// No file is open. `node` is the file that clients open, if all their closes are reported.
-    pub fn new(node: Option<FileId>) -> Closings {
-        Closings { node, closings: Vec::new(), files: HashMap::new() }
+    pub fn new(system: Y, node: Option<FileId>) -> Closings<Y> {
+        Closings { system, node, closings: Vec::new(), files: HashMap::new(), asking: HashSet::new() }
     }
 
     /// A monitor has registered through the file, so that it is in the monitor's table of descriptors.
@@ -85,19 +90,35 @@ impl Closings {
         // One of the monitor's threads may be closing the descriptor while another calls through it.
         let of_file = self.closings.iter().filter(|closing| closing.handle == handle);
         let others = of_file.map(|closing| closing.by).filter(|by| *by != monitor.tid);
-        self.files.entry(handle).or_default().holders.add(monitor, node, others);
+        self.files.entry(handle).or_default().holders.add(&self.system, monitor, node, others);
+    }
+
+    /// A close is in the device queue. Who exits or execs closes several files, and releases them all after the
+    /// last: while it waits here, it is not past its earlier closes.
+    pub fn asks(&mut self, by: Tid) {
+        self.asking.insert(by);
     }
 
     /// A task closes a descriptor of the file; to be called before that is answered. `lives` tells whether a
     /// monitor is still there.
     pub fn begin(&mut self, handle: HandleId, by: Tid, lives: impl Fn(MonitorId) -> bool) {
-        self.begin_from(handle, by, procfs::scheduling(by.0), lives);
+        let before = self.system.scheduling(by);
+        self.is_answered(by, before);
+        self.begin_from(handle, by, before, lives);
+    }
+
+    /// The task goes on from here, with all that it has closed.
+    fn is_answered(&mut self, by: Tid, before: Option<Scheduling>) {
+        self.asking.remove(&by);
+        for closing in self.closings.iter_mut().filter(|closing| closing.by == by) {
+            (closing.before, closing.since) = (before, self.system.now());
+        }
     }
 
     /// A task may have closed a descriptor of the file by an exec, which does not wait for an answer: if the
     /// task sleeps, that may be the sleep of its new program, and long.
     pub fn begin_by_exec(&mut self, handle: HandleId, by: Tid, lives: impl Fn(MonitorId) -> bool) {
-        let awake = procfs::scheduling(by.0).filter(|now| !now.asleep);
+        let awake = self.system.scheduling(by).filter(|now| !now.asleep);
         self.begin_from(handle, by, awake, lives);
     }
 
@@ -108,22 +129,26 @@ impl Closings {
         before: Option<Scheduling>,
         lives: impl Fn(MonitorId) -> bool,
     ) {
-        let since = Instant::now();
+        let since = self.system.now();
         let file = self.files.entry(handle).or_default();
-        file.last = Some(Stamp(monotonic_ns()));
+        file.last = Some(self.system.stamp());
         if let Some(node) = self.node {
-            file.holders.closed_by(by, node, lives);
+            file.holders.closed_by(&self.system, by, node, lives);
         }
         self.closings.retain(|closing| (closing.handle, closing.by) != (handle, by));
-        self.closings.push(Closing { handle, by, since, before, next_look: since });
+        self.closings.push(Closing { handle, by, since, before, next_look: since, gone_on: false });
         for closing in self.closings.iter_mut().filter(|closing| closing.handle == handle) {
             closing.next_look = since + if file.holders.is_empty() { STEP } else { LONG_STEP };
         }
     }
 
     /// A task closes a descriptor of a file without registrations.
-    pub fn begin_unregistered(&mut self, handle: HandleId) {
+    pub fn begin_unregistered(&mut self, handle: HandleId, by: Tid) {
         self.files.remove(&handle);
+        if self.closings.iter().any(|closing| closing.by == by) {
+            self.is_answered(by, self.system.scheduling(by));
+        }
+        self.asking.remove(&by);
     }
 
     /// The task has done something since: what it closed would have been released before.
@@ -142,14 +167,20 @@ impl Closings {
         if self.closings.is_empty() {
             return;
         }
-        let (now, files) = (Instant::now(), &self.files);
-        self.closings.retain_mut(|closing| {
-            if now < closing.next_look {
-                return true;
-            }
+        let (system, now, files) = (&self.system, self.system.now(), &self.files);
+        for closing in self.closings.iter_mut().filter(|closing| now >= closing.next_look) {
             let held = files.get(&closing.handle).is_none_or(|file| file.holders.is_empty());
             closing.next_look = now + if held { STEP } else { LONG_STEP };
-            !closing.is_past(now)
+            closing.gone_on = closing.is_past(system, now);
+        }
+    }
+
+    /// Forgets the closers that had gone on at the look; to be called when the device queue has been drained.
+    pub fn forget_past(&mut self) {
+        let asking = &self.asking;
+        self.closings.retain_mut(|closing| {
+            closing.gone_on &= !asking.contains(&closing.by);
+            !closing.gone_on
         });
     }
 
@@ -158,6 +189,11 @@ impl Closings {
     pub fn in_doubt(&self, handle: HandleId) -> bool {
         self.closings.iter().any(|closing| closing.handle == handle)
             && self.files.get(&handle).is_none_or(|file| file.holders.is_empty())
+    }
+
+    /// True if it is in doubt whether this task has closed the file.
+    pub fn is_closed_by(&self, handle: HandleId, task: Tid) -> bool {
+        self.closings.iter().any(|closing| (closing.handle, closing.by) == (handle, task))
     }
 
     /// When [`look`](Closings::look) will find something new. Looking in good time, and not only when
@@ -175,6 +211,8 @@ impl Closings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::procfs;
+    use crate::system::Linux;
     use std::process::{Command, Stdio};
 
     #[test]
@@ -184,13 +222,14 @@ mod tests {
         while procfs::scheduling(tid.0).is_some_and(|now| !now.asleep) {
             std::thread::yield_now();
         }
-        let mut closings = Closings::new(None);
+        let mut closings = Closings::new(Linux::new().expect("epoll"), None);
         closings.begin_by_exec(HandleId(1), tid, |_| true);
         assert!(closings.in_doubt(HandleId(1)), "it may be in the middle of the exec");
         let hangs = Instant::now() + Duration::from_secs(60);
         while closings.in_doubt(HandleId(1)) {
             assert!(Instant::now() < hangs, "it is waited for until it wakes");
             closings.look();
+            closings.forget_past();
         }
         drop(sleeper.stdin.take());
         sleeper.wait().expect("it is our child");

@@ -25,6 +25,7 @@ use crate::remedy;
 use crate::source::{self, RECEIVE_BUFFER};
 use crate::sys::clock::monotonic_ns;
 use crate::sys::{malloc, procfs};
+use crate::system::Linux;
 
 /// What the daemon's owner may choose.
 #[derive(Clone, Debug)]
@@ -184,7 +185,8 @@ impl Daemon {
             Confinement::none()
         };
         let log = outputs.start(&confinement)?;
-        let mut core = Core::new(node, source, driver, registry, observer.clone(), config.options)?;
+        let system = Linux::new().map_err(io::Error::from)?;
+        let mut core = Core::new(system, node, source, driver, registry, observer.clone(), config.options);
         let core = confinement.spawn("kmonitor-core", &confine::CORE, {
             let (stop, ended) = (stop.clone(), ended.clone());
             move || {

@@ -9,7 +9,8 @@
 use nix::errno::Errno;
 
 use crate::ids::{MonitorId, Tid};
-use crate::sys::procfs::{self, FileId};
+use crate::sys::procfs::FileId;
+use crate::system::System;
 
 /// More than these are not remembered: each is looked at when somebody closes the file.
 const MOST: usize = 8;
@@ -36,28 +37,41 @@ impl Holders {
     }
 
     /// The monitor calls through the file. `closers` are in a close of it, and not known to be past that.
-    pub fn add(&mut self, monitor: MonitorId, node: FileId, closers: impl IntoIterator<Item = Tid>) {
+    pub fn add(
+        &mut self,
+        system: &impl System,
+        monitor: MonitorId,
+        node: FileId,
+        closers: impl IntoIterator<Item = Tid>,
+    ) {
         if self.0.len() >= MOST || self.0.iter().any(|holder| holder.monitor == monitor) {
             return;
         }
         let mut holder = Holder { monitor, descriptor: None };
-        if closers.into_iter().all(|closer| holder.has_other_table_than(closer, node)) {
+        if closers.into_iter().all(|closer| holder.has_other_table_than(system, closer, node)) {
             self.0.push(holder);
         }
     }
 
     /// A task closes a descriptor of the file, and waits for our answer: from the table of those who cannot be
     /// shown to have another one than this task.
-    pub fn closed_by(&mut self, closer: Tid, node: FileId, lives: impl Fn(MonitorId) -> bool) {
+    pub fn closed_by(
+        &mut self,
+        system: &impl System,
+        closer: Tid,
+        node: FileId,
+        lives: impl Fn(MonitorId) -> bool,
+    ) {
         // Only then the numbers that were looked at are the monitor's own.
-        self.0.retain_mut(|holder| holder.has_other_table_than(closer, node) && lives(holder.monitor));
+        self.0
+            .retain_mut(|holder| holder.has_other_table_than(system, closer, node) && lives(holder.monitor));
     }
 }
 
 impl Holder {
-    fn has_other_table_than(&mut self, closer: Tid, node: FileId) -> bool {
+    fn has_other_table_than(&mut self, system: &impl System, closer: Tid, node: FileId) -> bool {
         let own = self.monitor.tid;
-        let has_node = |descriptor: &i32| procfs::descriptor(own.0, *descriptor) == Ok(node);
+        let has_node = |descriptor: &i32| system.descriptor(own, *descriptor) == Ok(node);
         if closer == own || closer.0 <= 0 {
             return false;
         }
@@ -65,7 +79,7 @@ impl Holder {
             self.descriptor = (0..MOST_DESCRIPTORS).find(has_node);
         }
         let Some(descriptor) = self.descriptor else { return false };
-        let is_elsewhere = match procfs::descriptor(closer.0, descriptor) {
+        let is_elsewhere = match system.descriptor(closer, descriptor) {
             Ok(file) => file != node,
             Err(errno) => errno == Errno::ENOENT,
         };
@@ -85,6 +99,8 @@ mod tests {
 
     use super::*;
     use crate::ids::Instance;
+    use crate::sys::procfs;
+    use crate::system::Linux;
 
     fn own() -> Tid {
         Tid(gettid().as_raw())
@@ -94,9 +110,9 @@ mod tests {
     /// this thread.
     fn is_known_after(file: &File, closer: Tid, lives: bool) -> bool {
         let node = procfs::descriptor(own().0, file.as_raw_fd()).expect("it is open");
-        let mut holders = Holders::default();
-        holders.add(MonitorId { instance: Instance(1), tid: own() }, node, []);
-        holders.closed_by(closer, node, |_| lives);
+        let (system, mut holders) = (Linux::new().expect("epoll"), Holders::default());
+        holders.add(&system, MonitorId { instance: Instance(1), tid: own() }, node, []);
+        holders.closed_by(&system, closer, node, |_| lives);
         !holders.is_empty()
     }
 

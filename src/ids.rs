@@ -35,7 +35,7 @@ impl Uid {
 pub struct HandleId(pub u64);
 
 /// One life of one process. Two processes never share an instance, also when they share a pid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instance(pub u64);
 
 /// Who registered: a task of one process instance. The 2004 driver keyed its table by the task id

@@ -29,6 +29,7 @@ pub mod registry;
 pub mod remedy;
 pub mod source;
 pub mod sys;
+pub mod system;
 pub mod view;
 pub mod wait;
 pub mod watch;

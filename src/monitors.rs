@@ -1,59 +1,49 @@
 //! The processes that registered: each held by a pidfd, so that no later owner of its pid can be
 //! taken for it (rules R1-R3).
 
-use std::collections::{HashMap, VecDeque};
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
-use crate::descriptors;
 use crate::ids::{Instance, MonitorId, Tgid, Tid, Uid};
 use crate::node::Caller;
 use crate::registry::Credentials;
-use crate::sys::pidfd::{PidFd, has_task};
-use crate::sys::procfs;
+use crate::sys::pidfd::QueuedSignal;
+use crate::system::System;
 
 /// Processes without registrations that are kept, since one that had some often has some again.
 const MOST_UNUSED: usize = 16;
 
 /// A process with registrations.
 #[derive(Debug)]
-struct Process {
+struct Process<P> {
     tgid: Tgid,
-    pidfd: PidFd,
+    held: P,
     /// Its tasks that registered, with their number of registrations.
-    tasks: HashMap<Tid, usize>,
+    tasks: BTreeMap<Tid, usize>,
 }
 
 /// All processes with registrations.
 #[derive(Debug)]
-pub struct Monitors {
-    /// Becomes readable when one of the processes ends.
-    exits: Epoll,
-    processes: HashMap<Instance, Process>,
+pub struct Monitors<Y: System> {
+    system: Y,
+    processes: BTreeMap<Instance, Process<Y::Process>>,
     by_tgid: HashMap<Tgid, Instance>,
     /// Those that may have no registrations any more, the longest unused first.
     unused: VecDeque<Instance>,
     last: u64,
 }
 
-impl Monitors {
+impl<Y: System> Monitors<Y> {
     /// Nobody.
-    pub fn new() -> io::Result<Monitors> {
-        Ok(Monitors {
-            exits: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
-            processes: HashMap::new(),
+    pub fn new(system: Y) -> Monitors<Y> {
+        Monitors {
+            system,
+            processes: BTreeMap::new(),
             by_tgid: HashMap::new(),
             unused: VecDeque::new(),
             last: 0,
-        })
-    }
-
-    /// Readable while [`take_exited`](Monitors::take_exited) has something to tell.
-    pub fn poll_fd(&self) -> BorrowedFd<'_> {
-        self.exits.0.as_fd()
+        }
     }
 
     /// The caller as a monitor, if its process is one. The caller waits in its request, so its ids
@@ -62,7 +52,7 @@ impl Monitors {
         let tid = caller.tid;
         let instance = match self.by_tgid.get(&Tgid(tid.0)) {
             Some(instance) => *instance,
-            None => *self.by_tgid.get(&Tgid(procfs::task_status(tid.0).ok()?.tgid))?,
+            None => *self.by_tgid.get(&Tgid(self.system.status(tid)?.tgid))?,
         };
         Some(MonitorId { instance, tid })
     }
@@ -75,29 +65,29 @@ impl Monitors {
             return Ok(MonitorId { instance: *instance, tid });
         }
         // That takes a fifth of the time that a look at /proc takes, but a main thread.
-        let (tgid, mut pidfd) = match PidFd::open(tid.0) {
-            Ok(pidfd) => (Tgid(tid.0), pidfd),
+        let (tgid, mut held) = match self.system.process(tid) {
+            Ok(held) => (Tgid(tid.0), held),
             Err(Errno::EINVAL | Errno::ENOENT) => {
-                let tgid = Tgid(procfs::task_status(tid.0).map_err(|_| Errno::ESRCH)?.tgid);
+                let tgid = Tgid(self.system.status(tid).ok_or(Errno::ESRCH)?.tgid);
                 if let Some(instance) = self.by_tgid.get(&tgid) {
                     return Ok(MonitorId { instance: *instance, tid });
                 }
-                (tgid, PidFd::open(tgid.0)?)
+                (tgid, self.system.process(tgid.leader())?)
             }
             Err(errno) => return Err(errno),
         };
-        if !descriptors::leaves(descriptors::RESERVED, &pidfd) {
+        if !self.system.leaves_descriptors(&held) {
             self.drop_unused(0);
-            pidfd = PidFd::open(tgid.0)?;
-            if !descriptors::leaves(descriptors::RESERVED, &pidfd) {
+            held = self.system.process(tgid.leader())?;
+            if !self.system.leaves_descriptors(&held) {
                 return Err(Errno::EMFILE);
             }
         }
         self.last += 1;
         let instance = Instance(self.last);
-        self.exits.add(&pidfd, EpollEvent::new(EpollFlags::EPOLLIN, instance.0))?;
+        self.system.watch_exit(&held, instance)?;
         self.by_tgid.insert(tgid, instance);
-        self.processes.insert(instance, Process { tgid, pidfd, tasks: HashMap::new() });
+        self.processes.insert(instance, Process { tgid, held, tasks: BTreeMap::new() });
         Ok(MonitorId { instance, tid })
     }
 
@@ -109,10 +99,10 @@ impl Monitors {
         // That of a main thread; each thread has its own.
         let of_process = || {
             let process = self.processes.get(&monitor.instance)?;
-            (process.tgid.leader() == caller.tid).then(|| process.pidfd.real_uid())?
+            (process.tgid.leader() == caller.tid).then(|| self.system.real_uid(&process.held))?
         };
-        let of_task = || procfs::task_status(caller.tid.0).ok().map(|status| status.real_uid);
-        let real = of_process().or_else(of_task).map_or(caller.uid, Uid);
+        let of_task = || self.system.status(caller.tid).map(|status| Uid(status.real_uid));
+        let real = of_process().or_else(of_task).unwrap_or(caller.uid);
         Credentials { real, effective: caller.uid }
     }
 
@@ -123,7 +113,7 @@ impl Monitors {
             return true;
         }
         let Some(process) = self.processes.get(&instance) else { return false };
-        procfs::task_status(process.tgid.0).is_ok_and(|now| {
+        self.system.status(process.tgid.leader()).is_some_and(|now| {
             [credentials.real.0, credentials.effective.0]
                 .iter()
                 .any(|uid| [now.real_uid, now.saved_uid].contains(uid))
@@ -135,17 +125,22 @@ impl Monitors {
     /// Its end may not have been heard of yet. A main thread's id lasts as long as its process.
     pub fn is_there(&self, monitor: MonitorId) -> bool {
         self.tgid(monitor.instance)
-            .is_some_and(|tgid| tgid.leader() == monitor.tid || has_task(tgid.0, monitor.tid.0))
+            .is_some_and(|tgid| tgid.leader() == monitor.tid || self.system.has_task(tgid, monitor.tid))
     }
 
     /// True if the monitor's process has not ended, and [`is_there`](Monitors::is_there) holds: its ids are its own.
     pub fn is_alive(&self, monitor: MonitorId) -> bool {
-        self.is_there(monitor) && self.pidfd(monitor.instance).is_some_and(|pidfd| !pidfd.has_exited())
+        self.is_there(monitor)
+            && self
+                .processes
+                .get(&monitor.instance)
+                .is_some_and(|process| !self.system.has_exited(&process.held))
     }
 
-    /// The pidfd to signal.
-    pub fn pidfd(&self, instance: Instance) -> Option<&PidFd> {
-        self.processes.get(&instance).map(|process| &process.pidfd)
+    /// Queues a signal to the monitor's process. ESRCH: it is gone. Else as [`System::signal`].
+    pub fn signal(&self, instance: Instance, signal: QueuedSignal) -> Result<(), Errno> {
+        let process = self.processes.get(&instance).ok_or(Errno::ESRCH)?;
+        self.system.signal(&process.held, signal)
     }
 
     /// The process of an instance.
@@ -198,19 +193,16 @@ impl Monitors {
             && let Some(process) = self.processes.remove(&instance)
         {
             self.by_tgid.remove(&process.tgid);
-            // Closing the pidfd takes it out of the epoll set.
         }
     }
 
     /// The registering tasks of processes that have ended since the last call.
     pub fn take_exited(&mut self) -> Vec<MonitorId> {
-        let mut events = [EpollEvent::empty(); 16];
         loop {
-            let count = self.exits.wait(&mut events, EpollTimeout::ZERO).unwrap_or(0);
-            let ended: Vec<_> = events[..count].iter().map(|event| Instance(event.data())).collect();
+            let ended = self.system.exited();
             let tasks: Vec<_> =
                 ended.iter().flat_map(|instance| self.tasks_of(*instance, |_| true)).collect();
-            if count == 0 || !tasks.is_empty() {
+            if ended.is_empty() || !tasks.is_empty() {
                 return tasks;
             }
             ended.into_iter().for_each(|instance| self.drop_now(instance));

@@ -6,7 +6,7 @@
 //! core thread: a try does not block, and a waiting signal must go with its registration before DEREGISTER
 //! returns.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -17,6 +17,7 @@ use crate::monitors::Monitors;
 use crate::observe::Observer;
 use crate::registry::Key;
 use crate::sys::pidfd::QueuedSignal;
+use crate::system::System;
 
 /// The wait before a second try; it doubles up to [`LONGEST_WAIT`].
 const SHORTEST_WAIT: Duration = Duration::from_micros(500);
@@ -63,8 +64,9 @@ impl Waiting {
 
 /// Sends signals, and keeps those that cannot be sent yet.
 #[derive(Debug)]
-pub struct Outbox {
-    waiting: HashMap<Instance, Waiting>,
+pub struct Outbox<Y> {
+    system: Y,
+    waiting: BTreeMap<Instance, Waiting>,
     next_try: Option<Instant>,
     wait: Duration,
     /// Signals that may wait for one monitor.
@@ -74,15 +76,23 @@ pub struct Outbox {
     observer: Observer,
 }
 
-impl Outbox {
+impl<Y: System> Outbox<Y> {
     /// Nothing waits. For one monitor, `most` signals may; later ones are lost.
-    pub fn new(most: usize, observer: Observer) -> Outbox {
-        Outbox { waiting: HashMap::new(), next_try: None, wait: SHORTEST_WAIT, most, in_all: 0, observer }
+    pub fn new(system: Y, most: usize, observer: Observer) -> Outbox<Y> {
+        Outbox {
+            system,
+            waiting: BTreeMap::new(),
+            next_try: None,
+            wait: SHORTEST_WAIT,
+            most,
+            in_all: 0,
+            observer,
+        }
     }
 
     /// Sends a signal to the registration's monitor, behind those of the registration that wait
     /// already. A `held` one must wait for now.
-    pub fn send(&mut self, monitors: &Monitors, key: Key, signal: QueuedSignal, held: bool) {
+    pub fn send(&mut self, monitors: &Monitors<Y>, key: Key, signal: QueuedSignal, held: bool) {
         let instance = key.monitor.instance;
         let must_wait = |queue: &Waiting| queue.full || queue.of.contains_key(&key);
         let waits = held || self.waiting.get(&instance).is_some_and(must_wait);
@@ -109,15 +119,14 @@ impl Outbox {
         }
         self.in_all += 1;
         queue.push(key, signal);
-        let soon = Instant::now() + SHORTEST_WAIT;
+        let soon = self.system.now() + SHORTEST_WAIT;
         self.wait = SHORTEST_WAIT;
         self.next_try = Some(self.next_try.map_or(soon, |at| at.min(soon)));
     }
 
     /// False if the signal must wait.
-    fn try_send(&self, monitors: &Monitors, instance: Instance, signal: QueuedSignal) -> bool {
-        let Some(pidfd) = monitors.pidfd(instance) else { return true };
-        match pidfd.send(signal) {
+    fn try_send(&self, monitors: &Monitors<Y>, instance: Instance, signal: QueuedSignal) -> bool {
+        match monitors.signal(instance, signal) {
             Ok(()) => self.observer.counters.signals.add(),
             Err(Errno::EAGAIN) => return false,
             // The monitor is gone, and its registrations are about to go.
@@ -134,17 +143,17 @@ impl Outbox {
     }
 
     /// Sends what can be sent by now, if it is time to try.
-    pub fn retry(&mut self, monitors: &Monitors, held: impl FnMut(Key) -> bool) {
-        if self.next_try.is_none_or(|at| Instant::now() < at) {
+    pub fn retry(&mut self, monitors: &Monitors<Y>, held: impl FnMut(Key) -> bool) {
+        if self.next_try.is_none_or(|at| self.system.now() < at) {
             return;
         }
         let any_sent = self.retry_all(monitors, held);
         self.wait = if any_sent { SHORTEST_WAIT } else { (self.wait * 2).min(LONGEST_WAIT) };
-        self.next_try = (!self.waiting.is_empty()).then(|| Instant::now() + self.wait);
+        self.next_try = (!self.waiting.is_empty()).then(|| self.system.now() + self.wait);
     }
 
     /// Sends what can be sent by now; true if that was anything.
-    pub fn retry_all(&mut self, monitors: &Monitors, mut held: impl FnMut(Key) -> bool) -> bool {
+    pub fn retry_all(&mut self, monitors: &Monitors<Y>, mut held: impl FnMut(Key) -> bool) -> bool {
         let instances: Vec<Instance> = self.waiting.keys().copied().collect();
         let mut any_sent = false;
         for instance in instances {
@@ -158,11 +167,16 @@ impl Outbox {
         self.waiting.get(&key.monitor.instance).is_some_and(|queue| queue.of.contains_key(&key))
     }
 
+    /// True if signals wait for the monitor although its queue was not full.
+    pub fn holds(&self, instance: Instance) -> bool {
+        self.waiting.get(&instance).is_some_and(|queue| !queue.full)
+    }
+
     /// Sends what one monitor can take, the signals of each registration in their order; true if that
     /// was anything.
     pub fn retry_monitor(
         &mut self,
-        monitors: &Monitors,
+        monitors: &Monitors<Y>,
         instance: Instance,
         mut held: impl FnMut(Key) -> bool,
     ) -> bool {

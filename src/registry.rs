@@ -245,6 +245,20 @@ impl Registry {
         keys
     }
 
+    /// The monitor task has ended, and is owed signals: its registrations stay, without events. Tells which.
+    pub fn silence(&self, monitor: MonitorId) -> Vec<Key> {
+        let Some(targets) = self.by_monitor.get(&monitor).map(|targets| targets.clone()) else {
+            return Vec::new();
+        };
+        for target in &targets {
+            if let Some(mut registrations) = self.targets.get_mut(target) {
+                let of_monitor = registrations.iter_mut().filter(|r| r.monitor == monitor);
+                of_monitor.for_each(|r| r.events = EventMask::default());
+            }
+        }
+        targets.into_iter().map(|target| Key { monitor, target }).collect()
+    }
+
     /// Calls `f` for each registration that wants one of `events` of `target`.
     pub fn for_each_match(&self, target: Tid, events: EventMask, mut f: impl FnMut(&Registration)) {
         if let Some(registrations) = self.targets.get(&target) {

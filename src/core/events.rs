@@ -7,20 +7,34 @@ use crate::node::Node;
 use crate::notify::siginfo;
 use crate::registry::Key;
 use crate::source::Source;
+use crate::system::System;
 
 use super::{CLOSE_BEFORE_EXEC, Core, CoreError, held};
 
-impl<N: Node, S: Source> Core<N, S> {
+impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
     pub(super) fn hear(&mut self, input: Input) -> Result<(), CoreError> {
         match input {
             Input::Event(event) => self.hear_event(&event)?,
+            // The end of a registering thread may be among what is lost. Or it is still to come, with what that thread
+            // asked for itself.
             Input::Lost(_) => {
-                for monitor in self.monitors.gone_threads() {
-                    self.remove_monitor(monitor);
-                }
+                self.gone.extend(self.monitors.gone_threads());
+                self.gone_before = Some(self.source.mark());
             }
         }
         Ok(())
+    }
+
+    /// Ends the registrations of threads whose ends were lost, once all that came before has been heard.
+    pub(super) fn end_gone_threads(&mut self) {
+        if self.gone_before.is_some_and(|mark| self.source.has_passed(mark)) {
+            self.gone_before = None;
+            for monitor in std::mem::take(&mut self.gone) {
+                if !self.monitors.is_there(monitor) {
+                    self.thread_ended(monitor);
+                }
+            }
+        }
     }
 
     fn hear_event(&mut self, event: &Event) -> Result<(), CoreError> {
@@ -38,7 +52,7 @@ impl<N: Node, S: Source> Core<N, S> {
         if event.kind == Kind::ThreadExit
             && let Some(monitor) = self.monitors.thread(event.target, event.tgid)
         {
-            self.remove_monitor(monitor);
+            self.thread_ended(monitor);
         }
         Ok(())
     }
@@ -50,7 +64,7 @@ impl<N: Node, S: Source> Core<N, S> {
         // An exec that is told late has not ended the threads that there are now.
         for monitor in self.monitors.other_threads(event.tgid) {
             if !self.monitors.is_there(monitor) {
-                self.remove_monitor(monitor);
+                self.thread_ended(monitor);
             }
         }
         for handle in self.files_closed_by(event) {
@@ -95,12 +109,23 @@ impl<N: Node, S: Source> Core<N, S> {
             self.observer.counters.uid_unknown.add();
             Uid::OVERFLOW
         });
-        // A task that reports its own end was there when it did.
-        told.retain(|(monitor, ..)| monitor.tid == event.target || self.monitors.is_there(*monitor));
+        // A task that reports its own end was there when it did. An exec that is not over has taken the number from a
+        // thread, whose next owner may be any process's.
+        told.retain(|(monitor, ..)| {
+            let is_own =
+                monitor.tid == event.target && self.monitors.tgid(monitor.instance) == Some(event.tgid);
+            is_own || self.monitors.is_there(*monitor)
+        });
         for (monitor, signal, credentials) in told {
             if self.monitors.may_signal(credentials, monitor.instance) {
                 let key = Key { monitor, target: event.target };
-                let held = held(&self.registry, &self.closings, key, None);
+                let (registry, closings) = (&self.registry, &self.closings);
+                let held = |key| held(registry, closings, key, None);
+                // What was held may be the birth of this target.
+                if self.outbox.holds(monitor.instance) {
+                    self.outbox.retry_monitor(&self.monitors, monitor.instance, held);
+                }
+                let held = held(key);
                 self.outbox.send(&self.monitors, key, siginfo(signal, bit, event.subject, uid), held);
             } else {
                 self.observer.counters.forbidden.add();

@@ -15,26 +15,25 @@ mod put_off;
 mod requests;
 
 use std::collections::VecDeque;
-use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, ppoll};
-use nix::sys::time::TimeSpec;
+use nix::poll::{PollFd, PollFlags};
 
 use crate::closing::Closings;
 use crate::driver::Driver;
-use crate::ids::HandleId;
+use crate::ids::{HandleId, MonitorId};
 use crate::monitors::Monitors;
 use crate::node::{Node, NodeGone, Request};
 use crate::notify::{MOST_WAITING, Outbox};
 use crate::observe::Observer;
 use crate::registry::{Key, Registry};
 use crate::remedy::remedy;
-use crate::source::{Source, SourceError};
+use crate::source::{Mark, Source, SourceError};
 use crate::sys::priority::Priority;
+use crate::system::System;
 
 use put_off::PutOff;
 
@@ -87,48 +86,59 @@ impl Options {
 }
 
 /// The core: everything that happens happens here, on one thread.
-pub struct Core<N, S> {
+pub struct Core<N, S, Y: System> {
+    system: Y,
     node: N,
     source: S,
     driver: Driver,
     registry: Arc<Registry>,
-    monitors: Monitors,
-    outbox: Outbox,
+    monitors: Monitors<Y>,
+    outbox: Outbox<Y>,
     /// Requests that were read while something else was in hand.
     waiting: VecDeque<Request>,
+    /// Registering threads that were gone when the source told of a loss, and where it was after that.
+    gone: Vec<MonitorId>,
+    gone_before: Option<Mark>,
+    /// Registrations of ended threads whose signals still wait.
+    owing: Vec<Key>,
     /// Answers whose time has not come.
     put_off: Vec<PutOff>,
-    closings: Closings,
+    closings: Closings<Y>,
     /// Of the thread that serves.
     priority: Option<Priority>,
     observer: Observer,
     options: Options,
 }
 
-impl<N: Node, S: Source> Core<N, S> {
+impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
     /// A core at rest.
     pub fn new(
+        system: Y,
         node: N,
         source: S,
         driver: Driver,
         registry: Arc<Registry>,
         observer: Observer,
         options: Options,
-    ) -> io::Result<Core<N, S>> {
-        Ok(Core {
-            closings: Closings::new(node.closes()),
+    ) -> Core<N, S, Y> {
+        Core {
+            closings: Closings::new(system.clone(), node.closes()),
             node,
             source,
             driver,
             registry,
-            monitors: Monitors::new()?,
-            outbox: Outbox::new(options.most_waiting, observer.clone()),
+            monitors: Monitors::new(system.clone()),
+            outbox: Outbox::new(system.clone(), options.most_waiting, observer.clone()),
             waiting: VecDeque::new(),
+            gone: Vec::new(),
+            gone_before: None,
+            owing: Vec::new(),
             put_off: Vec::new(),
             priority: None,
+            system,
             observer,
             options,
-        })
+        }
     }
 
     /// Serves until `stop` is readable.
@@ -152,14 +162,14 @@ impl<N: Node, S: Source> Core<N, S> {
         }
         let next = [self.outbox.next_try(), self.closings.next_look(), self.next_answer()];
         let next = next.into_iter().flatten().min();
-        let next = next.map(|at| at.saturating_duration_since(Instant::now()));
+        let next = next.map(|at| at.saturating_duration_since(self.system.now()));
         let timeout = [idle, next].into_iter().flatten().min();
         self.source.before_sleep();
-        let always = [stop, self.node.poll_fd(), self.monitors.poll_fd()];
+        let always = [stop, self.node.poll_fd(), self.system.exits_fd()];
         let mut fds: Vec<_> = always.into_iter().map(readable).collect();
         fds.extend(self.source.poll_fds().into_iter().flatten().map(readable));
         let begin = Instant::now();
-        wait(&mut fds, timeout)?;
+        self.system.wait(&mut fds, timeout).map_err(CoreError::Poll)?;
         let stopped = fds[0].any().unwrap_or(false);
         self.source.after_sleep(self.node.poll_fd());
         if let Some(priority) = &mut self.priority {
@@ -177,6 +187,7 @@ impl<N: Node, S: Source> Core<N, S> {
                 self.hear(input)?;
                 busy = true;
             }
+            self.end_gone_threads();
             self.take_requests()?;
             while let Some(request) = self.waiting.pop_front() {
                 self.serve(request)?;
@@ -186,6 +197,7 @@ impl<N: Node, S: Source> Core<N, S> {
             busy |= self.bury_monitors();
             let (registry, closings) = (&self.registry, &self.closings);
             self.outbox.retry(&self.monitors, |key| held(registry, closings, key, None));
+            self.end_paid();
             busy |= self.answer_put_off()?;
             let others = if busy { OTHERS_IN_PASSING } else { OTHERS };
             busy |= self.node.answer_others(others);
@@ -214,12 +226,14 @@ impl<N: Node, S: Source> Core<N, S> {
                 Request::Release { ticket: None, handle } => self.release(handle),
                 other => {
                     if let Request::Close { by, .. } = other {
+                        self.closings.asks(by);
                         self.source.blocked(by, true);
                     }
                     self.waiting.push_back(other);
                 }
             }
         }
+        self.closings.forget_past();
         Ok(())
     }
 
@@ -231,9 +245,9 @@ impl<N: Node, S: Source> Core<N, S> {
                 self.hear(input)?;
                 self.still_busy();
             } else if !self.source.has_passed(mark) {
-                let left = self.source.deadline().map(|at| at.saturating_duration_since(Instant::now()));
+                let left = self.source.deadline().map(|at| at.saturating_duration_since(self.system.now()));
                 let mut fds: Vec<_> = self.source.poll_fds().into_iter().flatten().map(readable).collect();
-                wait(&mut fds, left)?;
+                self.system.wait(&mut fds, left).map_err(CoreError::Poll)?;
             }
         }
         Ok(())
@@ -242,7 +256,7 @@ impl<N: Node, S: Source> Core<N, S> {
 
 /// True while the registration's signals must wait: each of its open files may be closed by now, but
 /// for one that a task waits in a call on.
-fn held(registry: &Registry, closings: &Closings, key: Key, open: Option<HandleId>) -> bool {
+fn held(registry: &Registry, closings: &Closings<impl System>, key: Key, open: Option<HandleId>) -> bool {
     let handles = registry.handles(key);
     let may_be_closed = |handle| Some(handle) != open && closings.in_doubt(handle);
     !handles.is_empty() && handles.into_iter().all(may_be_closed)
@@ -250,13 +264,4 @@ fn held(registry: &Registry, closings: &Closings, key: Key, open: Option<HandleI
 
 fn readable(fd: BorrowedFd<'_>) -> PollFd<'_> {
     PollFd::new(fd, PollFlags::POLLIN)
-}
-
-/// ppoll(2) that takes a signal for nothing; true if something is ready.
-fn wait(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<bool, CoreError> {
-    match ppoll(fds, timeout.map(TimeSpec::from), None) {
-        Ok(ready) => Ok(ready > 0),
-        Err(Errno::EINTR) => Ok(false),
-        Err(errno) => Err(CoreError::Poll(errno)),
-    }
 }

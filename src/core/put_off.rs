@@ -9,6 +9,7 @@ use crate::ids::HandleId;
 use crate::node::{Node, Ticket};
 use crate::registry::Key;
 use crate::source::Source;
+use crate::system::System;
 
 use super::{Core, CoreError};
 
@@ -39,7 +40,7 @@ pub(super) enum PutOff {
 /// How long a REGISTER waits for a deaf source; one that has been deaf for as long is not waited for.
 const DEAF: Duration = Duration::from_secs(2);
 
-impl<N: Node, S: Source> Core<N, S> {
+impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
     /// Answers what can be answered by now. False if that was nothing.
     pub(super) fn answer_put_off(&mut self) -> Result<bool, CoreError> {
         let before = self.put_off.len();
@@ -58,7 +59,7 @@ impl<N: Node, S: Source> Core<N, S> {
     /// target can be told without them.
     pub(super) fn register_when_heard(&mut self, ticket: Ticket, key: Key, events: EventMask) {
         let Some(since) = self.source.deaf_since() else { return self.answer(ticket, Ok(())) };
-        if since.elapsed() < DEAF {
+        if self.system.now().saturating_duration_since(since) < DEAF {
             self.put_off.push(PutOff::Register { ticket, key, events });
             return;
         }

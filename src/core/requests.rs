@@ -9,11 +9,12 @@ use crate::node::{Answer, Caller, Node, Request, Ticket};
 use crate::registry::{Deregistered, Key, Registered};
 use crate::remedy::remedy;
 use crate::source::{Interest, Source};
+use crate::system::System;
 
 use super::put_off::PutOff;
 use super::{Core, CoreError, held};
 
-impl<N: Node, S: Source> Core<N, S> {
+impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
     pub(super) fn serve(&mut self, request: Request) -> Result<(), CoreError> {
         match request {
             Request::Open { ticket } => {
@@ -31,19 +32,29 @@ impl<N: Node, S: Source> Core<N, S> {
             Request::Close { ticket, handle, by } => {
                 if self.registry.has_handle(handle) {
                     self.drain_source()?;
-                    self.send_waiting(Some(handle));
+                    self.send_waiting(handle);
                     let monitors = &self.monitors;
                     self.closings.begin(handle, by, |monitor| monitors.is_alive(monitor));
                 } else {
-                    self.closings.begin_unregistered(handle);
+                    self.closings.begin_unregistered(handle, by);
                 }
                 self.source.blocked(by, false);
                 self.node.answer(ticket, Answer::Done);
             }
             Request::Release { ticket, handle } => {
                 self.drain_source()?;
-                // What is held because an exec may have closed the file stays held: it has.
-                self.send_waiting(None);
+                // What is held from the program that an exec began stays held: the exec may have closed the file. Others
+                // get theirs while the closer waits.
+                let (registry, closings, monitors) = (&self.registry, &self.closings, &self.monitors);
+                let waits = ticket.is_some();
+                let after_exec = |monitor: MonitorId| {
+                    monitors
+                        .tgid(monitor.instance)
+                        .is_some_and(|tgid| closings.is_closed_by(handle, tgid.leader()))
+                };
+                self.outbox.retry_all(monitors, |key| {
+                    held(registry, closings, key, None) && (!waits || after_exec(key.monitor))
+                });
                 self.release(handle);
                 if let Some(ticket) = ticket {
                     self.node.answer(ticket, Answer::Done);
@@ -115,6 +126,10 @@ impl<N: Node, S: Source> Core<N, S> {
         match self.monitors.known(caller) {
             Some(monitor) => {
                 let key = Key { monitor, target: Tid(command.pid) };
+                // Of an earlier thread with this number, which is not the caller's.
+                if self.owing.contains(&key) {
+                    self.end_silent(key);
+                }
                 self.deregister_when_known(ticket, through, key, command.events);
             }
             None => self.answer(ticket, Err(Errno::EINVAL)),
@@ -153,10 +168,10 @@ impl<N: Node, S: Source> Core<N, S> {
         self.ended(&keys);
     }
 
-    /// Sends the signals that wait and can be sent by now; a task may wait in a call on `open`.
-    fn send_waiting(&mut self, open: Option<HandleId>) {
+    /// Sends the signals that wait and can be sent by now; a task waits in a call on `open`.
+    fn send_waiting(&mut self, open: HandleId) {
         let (registry, closings) = (&self.registry, &self.closings);
-        self.outbox.retry_all(&self.monitors, |key| held(registry, closings, key, open));
+        self.outbox.retry_all(&self.monitors, |key| held(registry, closings, key, Some(open)));
     }
 
     /// What must be undone when registrations have left the registry.
@@ -197,8 +212,30 @@ impl<N: Node, S: Source> Core<N, S> {
         !dead.is_empty()
     }
 
-    pub(super) fn remove_monitor(&mut self, monitor: MonitorId) {
+    fn remove_monitor(&mut self, monitor: MonitorId) {
         let keys = self.registry.remove_monitor(monitor);
         self.ended(&keys);
+    }
+
+    /// A registering thread has ended, and its process lives: signals from before that still wait are owed to it.
+    pub(super) fn thread_ended(&mut self, monitor: MonitorId) {
+        for key in self.registry.silence(monitor) {
+            self.owing.push(key);
+        }
+        self.end_paid();
+    }
+
+    /// Ends the registrations of ended threads of which no signal waits any more.
+    pub(super) fn end_paid(&mut self) {
+        for key in self.owing.extract_if(.., |key| !self.outbox.waits(*key)).collect::<Vec<_>>() {
+            self.end_silent(key);
+        }
+    }
+
+    /// Ends a registration without events.
+    fn end_silent(&mut self, key: Key) {
+        if self.registry.deregister(key, EventMask::default()) == Some(Deregistered::Removed) {
+            self.ended(&[key]);
+        }
     }
 }

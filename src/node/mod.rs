@@ -40,9 +40,9 @@ use crate::sys::procfs::FileId;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Ticket {
     /// The request's number in the kernel's queue.
-    unique: u64,
+    pub(crate) unique: u64,
     /// The protocol gives a successful ioctl's reply a body.
-    ioctl: bool,
+    pub(crate) ioctl: bool,
 }
 
 /// The task that made a request, as the kernel names it.

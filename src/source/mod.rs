@@ -32,7 +32,7 @@ pub use connector::{Connector, Malformed, Message, Notice, ProcConnector, RECEIV
 
 /// A place in the stream of inputs. Marks of one source are in the order in which they were made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Mark(u64);
+pub struct Mark(pub(crate) u64);
 
 /// What is wanted of a watched task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
