@@ -13,6 +13,8 @@
 mod events;
 mod put_off;
 mod requests;
+#[cfg(test)]
+mod simulation;
 
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
