@@ -1,6 +1,7 @@
-//! What the clients of `tests/device/clients` check, on the character device.
+//! What the clients of `tests/device/clients` check, on the character device that udev attends to.
 
 use super::scenario::{Scenario, Stage, guest, play};
+use super::udev::with_udev;
 use crate::device::client::{build, build_32};
 
 /// A name of its own, a client, how it is built, and what it is told.
@@ -21,7 +22,7 @@ const ROUNDS: &[(&str, &str, &str)] = &[
 ];
 
 static ATTENDED: Stage = Stage::new(|| {
-    let mut played = guest()?;
+    let mut played = with_udev(guest()?)?;
     for client in ["interrupted", "traced", "confined", "asynchronous", "thread_reuse", "watched_node"] {
         played = played.program(&format!("/clients/{client}"), build(client));
     }

@@ -2,23 +2,28 @@
 
 use super::scenario::{Scenario, Stage, guest, play};
 use crate::device::client::project;
-use crate::guest::{GuestError, apt::Apt, host};
+use crate::guest::{Guest, GuestError, apt::Apt, host};
 use std::path::{Path, PathBuf};
 
 /// The guest with udev.
 static UDEV: Stage = Stage::new(|| {
+    let guest = guest()?
+        .file("/packaging/kmonitor.service", project("packaging/kmonitor.service"))
+        .text("/etc/udev/rules.d/10-slow.rules", 0o644, SLOW);
+    play(with_udev(guest)?, &[&ASKED, &ASKED_AGAIN, &RULE])
+});
+
+/// The guest, in which udev runs with our rule.
+pub fn with_udev(guest: Guest) -> Result<Guest, GuestError> {
     let root = udev()?;
     let rules = "lib/udev/rules.d/50-udev-default.rules";
-    let guest = guest()?
+    Ok(guest
         .program("/bin/udevadm", root.join("bin/udevadm"))
         .file(&format!("/{rules}"), root.join(rules))
         .file("/etc/udev/rules.d/70-kmonitor.rules", project("packaging/70-kmonitor.rules"))
-        .file("/packaging/kmonitor.service", project("packaging/kmonitor.service"))
         .text("/etc/group", 0o644, "root:x:0:\nnogroup:x:65534:\nkmonitor:x:990:\n")
-        .text("/etc/udev/rules.d/10-slow.rules", 0o644, SLOW)
-        .step("udevd", "ln -s udevadm /bin/systemd-udevd; systemd-udevd --daemon && udevadm control --ping");
-    play(guest, &[&ASKED, &ASKED_AGAIN, &RULE])
-});
+        .step("udevd", "ln -s udevadm /bin/systemd-udevd; systemd-udevd --daemon && udevadm control --ping"))
+}
 
 /// Has udev take its time, with a device that comes as with one that has gone.
 const SLOW: &str = "SUBSYSTEM==\"cuse\", PROGRAM=\"/bin/sleep 0.2\"\n";
