@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 
 /// The guest with udev.
 static UDEV: Stage = Stage::new(|| {
-    let guest = guest()?
-        .file("/packaging/kmonitor.service", project("packaging/kmonitor.service"))
-        .text("/etc/udev/rules.d/10-slow.rules", 0o644, SLOW);
+    let guest = guest()?.file("/packaging/kmonitor.service", project("packaging/kmonitor.service")).text(
+        "/etc/udev/rules.d/10-slow.rules",
+        0o644,
+        SLOW,
+    );
     play(with_udev(guest)?, &[&ASKED, &ASKED_AGAIN, &RULE])
 });
 
