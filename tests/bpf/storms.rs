@@ -79,8 +79,6 @@ fn follow(watcher: &mut Watcher, storm: &mut Program, pause: Duration) -> (Tally
         watcher.sleep(Duration::from_millis(50));
         std::thread::sleep(pause);
         watcher.drain();
-        // Else the pidfds of the dead stay open.
-        watcher.source.idle();
         watcher.inputs.drain(..).for_each(|input| tally.count(&input));
         if let Some(line) = storm.line_if_any() {
             let mut numbers = line.split(' ').map(|number| number.parse().expect("a number"));
