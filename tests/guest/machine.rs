@@ -56,7 +56,7 @@ impl Machine {
             .arg("-initrd")
             .arg(image)
             // The kernel's check of its timer fails where a busy host lets the machine wait.
-            .args(["-append", "console=ttyS0 quiet panic=-1 oops=panic nokaslr no_timer_check"])
+            .args(["-append", "console=ttyS0 quiet panic=-1 oops=panic softlockup_panic=1 watchdog_thresh=60 nokaslr no_timer_check"])
             .env("TMPDIR", scratch.path(""))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

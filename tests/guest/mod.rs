@@ -191,8 +191,22 @@ impl Guest {
         self.run_within(DEADLINE)
     }
 
-    /// The same, with a limit of real time for all steps, which starts when the first can run.
+    /// The same, with a limit of real time for all steps, which starts when the first can run. A machine whose
+    /// emulated processors wait for each other for two minutes is given up, and another one tried.
     pub fn run_within(self, deadline: Duration) -> Result<Report, GuestError> {
+        match self.run_once(deadline) {
+            Err(GuestError::Guest(fallen)) if fallen.console.contains("soft lockup") => {
+                eprintln!(
+                    "the emulator's processors were stuck, and the guest is run again:\n{}",
+                    fallen.console
+                );
+                self.run_once(deadline)
+            }
+            ended => ended,
+        }
+    }
+
+    fn run_once(&self, deadline: Duration) -> Result<Report, GuestError> {
         let cache = host::cache()?;
         let scratch = Scratch::new(&cache)?;
         let word = random_word()?;
