@@ -14,7 +14,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use crate::holders::Holders;
-use crate::ids::{HandleId, MonitorId, Stamp, Tid};
+use crate::ids::{HandleId, MonitorId, Stamp, Tgid, Tid};
 use crate::sys::procfs::{FileId, Scheduling};
 use crate::system::System;
 
@@ -76,12 +76,21 @@ pub struct Closings<Y> {
     files: HashMap<HandleId, File>,
     /// The tasks that wait for the answer to a close.
     asking: HashSet<Tid>,
+    /// Some doubt has ended, and nobody has asked since.
+    cleared: bool,
 }
 
 impl<Y: System> Closings<Y> {
     /// No file is open. `node` is the file that clients open, if all their closes are reported.
     pub fn new(system: Y, node: Option<FileId>) -> Closings<Y> {
-        Closings { system, node, closings: Vec::new(), files: HashMap::new(), asking: HashSet::new() }
+        Closings {
+            system,
+            node,
+            closings: Vec::new(),
+            files: HashMap::new(),
+            asking: HashSet::new(),
+            cleared: false,
+        }
     }
 
     /// A monitor has registered through the file, so that it is in the monitor's table of descriptors.
@@ -90,7 +99,10 @@ impl<Y: System> Closings<Y> {
         // One of the monitor's threads may be closing the descriptor while another calls through it.
         let of_file = self.closings.iter().filter(|closing| closing.handle == handle);
         let others = of_file.map(|closing| closing.by).filter(|by| *by != monitor.tid);
-        self.files.entry(handle).or_default().holders.add(&self.system, monitor, node, others);
+        let holders = &mut self.files.entry(handle).or_default().holders;
+        let was_empty = holders.is_empty();
+        holders.add(&self.system, monitor, node, others);
+        self.cleared |= was_empty && !holders.is_empty();
     }
 
     /// A close is in the device queue. Who exits or execs closes several files, and releases them all after the
@@ -145,15 +157,14 @@ impl<Y: System> Closings<Y> {
     /// A task closes a descriptor of a file without registrations.
     pub fn begin_unregistered(&mut self, handle: HandleId, by: Tid) {
         self.files.remove(&handle);
-        if self.closings.iter().any(|closing| closing.by == by) {
-            self.is_answered(by, self.system.scheduling(by));
-        }
-        self.asking.remove(&by);
+        let closes_others = self.closings.iter().any(|closing| closing.by == by);
+        let before = closes_others.then(|| self.system.scheduling(by)).flatten();
+        self.is_answered(by, before);
     }
 
     /// The task has done something since: what it closed would have been released before.
     pub fn past(&mut self, task: Tid) {
-        self.closings.retain(|closing| closing.by != task);
+        self.keep(|closing| closing.by != task);
     }
 
     /// The file is released.
@@ -177,23 +188,35 @@ impl<Y: System> Closings<Y> {
 
     /// Forgets the closers that had gone on at the look; to be called when the device queue has been drained.
     pub fn forget_past(&mut self) {
-        let asking = &self.asking;
-        self.closings.retain_mut(|closing| {
+        let asking = std::mem::take(&mut self.asking);
+        self.keep(|closing| {
             closing.gone_on &= !asking.contains(&closing.by);
             !closing.gone_on
         });
+        self.asking = asking;
     }
 
-    /// True while one of those who close the file may be about to release it. When false, the device
-    /// queue as it was last drained has held its release, if there is one.
-    pub fn in_doubt(&self, handle: HandleId) -> bool {
-        self.closings.iter().any(|closing| closing.handle == handle)
+    /// True while one of those who close the file may be about to release it, so that a monitor in this process
+    /// must not be signalled. When false, the device queue as it was last drained has held its release, if there is
+    /// one.
+    ///
+    /// Where closes are not reported a release waits for its answer, and what comes before that is in time; only a
+    /// new program must not be signalled that an exec has begun.
+    pub fn in_doubt(&self, handle: HandleId, process: Option<Tgid>) -> bool {
+        let concerns = |by| self.node.is_some() || process.is_some_and(|process| process.leader() == by);
+        self.closings.iter().any(|closing| closing.handle == handle && concerns(closing.by))
             && self.files.get(&handle).is_none_or(|file| file.holders.is_empty())
     }
 
-    /// True if it is in doubt whether this task has closed the file.
-    pub fn is_closed_by(&self, handle: HandleId, task: Tid) -> bool {
-        self.closings.iter().any(|closing| (closing.handle, closing.by) == (handle, task))
+    /// True if some doubt has ended since the last call.
+    pub fn have_cleared(&mut self) -> bool {
+        std::mem::take(&mut self.cleared)
+    }
+
+    fn keep(&mut self, stays: impl FnMut(&mut Closing) -> bool) {
+        let before = self.closings.len();
+        self.closings.retain_mut(stays);
+        self.cleared |= self.closings.len() < before;
     }
 
     /// When [`look`](Closings::look) will find something new. Looking in good time, and not only when
@@ -224,9 +247,9 @@ mod tests {
         }
         let mut closings = Closings::new(Linux::new().expect("epoll"), None);
         closings.begin_by_exec(HandleId(1), tid, |_| true);
-        assert!(closings.in_doubt(HandleId(1)), "it may be in the middle of the exec");
+        assert!(closings.in_doubt(HandleId(1), Some(Tgid(tid.0))), "it may be in the middle of the exec");
         let hangs = Instant::now() + Duration::from_secs(60);
-        while closings.in_doubt(HandleId(1)) {
+        while closings.in_doubt(HandleId(1), Some(Tgid(tid.0))) {
             assert!(Instant::now() < hangs, "it is waited for until it wakes");
             closings.look();
             closings.forget_past();

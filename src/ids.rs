@@ -40,7 +40,7 @@ pub struct Instance(pub u64);
 
 /// Who registered: a task of one process instance. The 2004 driver keyed its table by the task id
 /// alone (docs/behaviour.md, fact 14); the instance keeps a later owner of the number apart (rule R3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MonitorId {
     /// The process life that the task belongs to.
     pub instance: Instance,

@@ -50,15 +50,13 @@ impl Waiting {
         *self.of.entry(key).or_insert(0) += 1;
     }
 
-    fn remove(&mut self, at: usize) {
-        if let Some((key, _)) = self.signals.remove(at)
-            && let Some(count) = self.of.get_mut(&key)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.of.remove(&key);
-            }
-        }
+    /// Takes a signal out; tells its registration if that was the last of it.
+    fn remove(&mut self, at: usize) -> Option<Key> {
+        let (key, _) = self.signals.remove(at)?;
+        let count = self.of.get_mut(&key)?;
+        *count -= 1;
+        (*count == 0).then(|| self.of.remove(&key))?;
+        Some(key)
     }
 }
 
@@ -73,6 +71,8 @@ pub struct Outbox<Y> {
     most: usize,
     /// Signals that wait.
     in_all: usize,
+    /// Registrations of which none waits any more.
+    paid: Vec<Key>,
     observer: Observer,
 }
 
@@ -86,6 +86,7 @@ impl<Y: System> Outbox<Y> {
             wait: SHORTEST_WAIT,
             most,
             in_all: 0,
+            paid: Vec::new(),
             observer,
         }
     }
@@ -167,9 +168,9 @@ impl<Y: System> Outbox<Y> {
         self.waiting.get(&key.monitor.instance).is_some_and(|queue| queue.of.contains_key(&key))
     }
 
-    /// True if signals wait for the monitor although its queue was not full.
-    pub fn holds(&self, instance: Instance) -> bool {
-        self.waiting.get(&instance).is_some_and(|queue| !queue.full)
+    /// The registrations of which the last signal that waited was sent since the last call.
+    pub fn take_paid(&mut self) -> Vec<Key> {
+        std::mem::take(&mut self.paid)
     }
 
     /// Sends what one monitor can take, the signals of each registration in their order; true if that
@@ -191,7 +192,7 @@ impl<Y: System> Outbox<Y> {
                 skipped.insert(key);
                 at += 1;
             } else if self.try_send(monitors, instance, signal) {
-                queue.remove(at);
+                self.paid.extend(queue.remove(at));
             } else {
                 queue.full = true;
                 break;

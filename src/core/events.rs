@@ -1,5 +1,7 @@
 //! The core's events: who is told of them.
 
+use std::collections::BTreeSet;
+
 use crate::abi::EventMask;
 use crate::event::{Event, Input, Kind};
 use crate::ids::{HandleId, Signal, Stamp, Uid};
@@ -9,7 +11,7 @@ use crate::registry::Key;
 use crate::source::Source;
 use crate::system::System;
 
-use super::{CLOSE_BEFORE_EXEC, Core, CoreError, held};
+use super::{CLOSE_BEFORE_EXEC, Core, CoreError, Doubt};
 
 impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
     pub(super) fn hear(&mut self, input: Input) -> Result<(), CoreError> {
@@ -18,8 +20,10 @@ impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
             // The end of a registering thread may be among what is lost. Or it is still to come, with what that thread
             // asked for itself.
             Input::Lost(_) => {
-                self.gone.extend(self.monitors.gone_threads());
-                self.gone_before = Some(self.source.mark());
+                let gone = self.monitors.gone_threads();
+                let mut all = self.gone.take().map_or(BTreeSet::new(), |(_, all)| all);
+                all.extend(gone);
+                self.gone = Some((self.source.mark(), all));
             }
         }
         Ok(())
@@ -27,12 +31,10 @@ impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
 
     /// Ends the registrations of threads whose ends were lost, once all that came before has been heard.
     pub(super) fn end_gone_threads(&mut self) {
-        if self.gone_before.is_some_and(|mark| self.source.has_passed(mark)) {
-            self.gone_before = None;
-            for monitor in std::mem::take(&mut self.gone) {
-                if !self.monitors.is_there(monitor) {
-                    self.thread_ended(monitor);
-                }
+        let Some((_, gone)) = self.gone.take_if(|(mark, _)| self.source.has_passed(*mark)) else { return };
+        for monitor in gone {
+            if !self.monitors.is_there(monitor) {
+                self.thread_ended(monitor);
             }
         }
     }
@@ -47,6 +49,10 @@ impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
                 self.closings.past(event.target);
             }
             self.take_requests()?;
+            // What was held comes first: it may be the birth of this target.
+            if self.closings.have_cleared() {
+                self.send_waiting(None);
+            }
             self.tell(event);
         }
         if event.kind == Kind::ThreadExit
@@ -119,13 +125,7 @@ impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
         for (monitor, signal, credentials) in told {
             if self.monitors.may_signal(credentials, monitor.instance) {
                 let key = Key { monitor, target: event.target };
-                let (registry, closings) = (&self.registry, &self.closings);
-                let held = |key| held(registry, closings, key, None);
-                // What was held may be the birth of this target.
-                if self.outbox.holds(monitor.instance) {
-                    self.outbox.retry_monitor(&self.monitors, monitor.instance, held);
-                }
-                let held = held(key);
+                let held = Doubt::new(&self.registry, &self.closings, &self.monitors).holds(key);
                 self.outbox.send(&self.monitors, key, siginfo(signal, bit, event.subject, uid), held);
             } else {
                 self.observer.counters.forbidden.add();

@@ -16,7 +16,7 @@ mod requests;
 #[cfg(test)]
 mod simulation;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -98,11 +98,10 @@ pub struct Core<N, S, Y: System> {
     outbox: Outbox<Y>,
     /// Requests that were read while something else was in hand.
     waiting: VecDeque<Request>,
-    /// Registering threads that were gone when the source told of a loss, and where it was after that.
-    gone: Vec<MonitorId>,
-    gone_before: Option<Mark>,
+    /// Where the source was when it had told of a loss, and the registering threads that were gone by then.
+    gone: Option<(Mark, BTreeSet<MonitorId>)>,
     /// Registrations of ended threads whose signals still wait.
-    owing: Vec<Key>,
+    owing: HashSet<Key>,
     /// Answers whose time has not come.
     put_off: Vec<PutOff>,
     closings: Closings<Y>,
@@ -132,9 +131,8 @@ impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
             monitors: Monitors::new(system.clone()),
             outbox: Outbox::new(system.clone(), options.most_waiting, observer.clone()),
             waiting: VecDeque::new(),
-            gone: Vec::new(),
-            gone_before: None,
-            owing: Vec::new(),
+            gone: None,
+            owing: HashSet::new(),
             put_off: Vec::new(),
             priority: None,
             system,
@@ -197,8 +195,8 @@ impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
                 busy = true;
             }
             busy |= self.bury_monitors();
-            let (registry, closings) = (&self.registry, &self.closings);
-            self.outbox.retry(&self.monitors, |key| held(registry, closings, key, None));
+            let doubt = Doubt::new(&self.registry, &self.closings, &self.monitors);
+            self.outbox.retry(&self.monitors, |key| doubt.holds(key));
             self.end_paid();
             busy |= self.answer_put_off()?;
             let others = if busy { OTHERS_IN_PASSING } else { OTHERS };
@@ -256,12 +254,26 @@ impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
     }
 }
 
-/// True while the registration's signals must wait: each of its open files may be closed by now, but
-/// for one that a task waits in a call on.
-fn held(registry: &Registry, closings: &Closings<impl System>, key: Key, open: Option<HandleId>) -> bool {
-    let handles = registry.handles(key);
-    let may_be_closed = |handle| Some(handle) != open && closings.in_doubt(handle);
-    !handles.is_empty() && handles.into_iter().all(may_be_closed)
+/// Which registrations' signals must wait, since each of their open files may be closed by now.
+struct Doubt<'a, Y: System> {
+    registry: &'a Registry,
+    closings: &'a Closings<Y>,
+    monitors: &'a Monitors<Y>,
+    /// A task waits in a call on this one, which is therefore open.
+    open: Option<HandleId>,
+}
+
+impl<'a, Y: System> Doubt<'a, Y> {
+    fn new(registry: &'a Registry, closings: &'a Closings<Y>, monitors: &'a Monitors<Y>) -> Doubt<'a, Y> {
+        Doubt { registry, closings, monitors, open: None }
+    }
+
+    fn holds(&self, key: Key) -> bool {
+        let handles = self.registry.handles(key);
+        let process = self.monitors.tgid(key.monitor.instance);
+        let may_be_closed = |handle| Some(handle) != self.open && self.closings.in_doubt(handle, process);
+        !handles.is_empty() && handles.into_iter().all(may_be_closed)
+    }
 }
 
 fn readable(fd: BorrowedFd<'_>) -> PollFd<'_> {

@@ -12,7 +12,7 @@ use crate::source::{Interest, Source};
 use crate::system::System;
 
 use super::put_off::PutOff;
-use super::{Core, CoreError, held};
+use super::{Core, CoreError, Doubt};
 
 impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
     pub(super) fn serve(&mut self, request: Request) -> Result<(), CoreError> {
@@ -32,7 +32,7 @@ impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
             Request::Close { ticket, handle, by } => {
                 if self.registry.has_handle(handle) {
                     self.drain_source()?;
-                    self.send_waiting(handle);
+                    self.send_waiting(Some(handle));
                     let monitors = &self.monitors;
                     self.closings.begin(handle, by, |monitor| monitors.is_alive(monitor));
                 } else {
@@ -43,18 +43,8 @@ impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
             }
             Request::Release { ticket, handle } => {
                 self.drain_source()?;
-                // What is held from the program that an exec began stays held: the exec may have closed the file. Others
-                // get theirs while the closer waits.
-                let (registry, closings, monitors) = (&self.registry, &self.closings, &self.monitors);
-                let waits = ticket.is_some();
-                let after_exec = |monitor: MonitorId| {
-                    monitors
-                        .tgid(monitor.instance)
-                        .is_some_and(|tgid| closings.is_closed_by(handle, tgid.leader()))
-                };
-                self.outbox.retry_all(monitors, |key| {
-                    held(registry, closings, key, None) && (!waits || after_exec(key.monitor))
-                });
+                // What is held because an exec may have closed the file stays held: it has.
+                self.send_waiting(None);
                 self.release(handle);
                 if let Some(ticket) = ticket {
                     self.node.answer(ticket, Answer::Done);
@@ -146,13 +136,13 @@ impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
         key: Key,
         events: EventMask,
     ) {
-        let (registry, closings) = (&self.registry, &self.closings);
-        let held = |key| held(registry, closings, key, Some(through));
-        if self.outbox.waits(key) && held(key) {
+        let doubt =
+            Doubt { open: Some(through), ..Doubt::new(&self.registry, &self.closings, &self.monitors) };
+        if self.outbox.waits(key) && doubt.holds(key) {
             self.put_off.push(PutOff::Deregister { ticket, through, key, events });
             return;
         }
-        self.outbox.retry_monitor(&self.monitors, key.monitor.instance, held);
+        self.outbox.retry_monitor(&self.monitors, key.monitor.instance, |key| doubt.holds(key));
         let result = self.driver.deregister(key, events);
         match result {
             Ok(Deregistered::Removed) => self.ended(&[key]),
@@ -168,16 +158,17 @@ impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
         self.ended(&keys);
     }
 
-    /// Sends the signals that wait and can be sent by now; a task waits in a call on `open`.
-    fn send_waiting(&mut self, open: HandleId) {
-        let (registry, closings) = (&self.registry, &self.closings);
-        self.outbox.retry_all(&self.monitors, |key| held(registry, closings, key, Some(open)));
+    /// Sends the signals that wait and can be sent by now; a task may wait in a call on `open`.
+    pub(super) fn send_waiting(&mut self, open: Option<HandleId>) {
+        let doubt = Doubt { open, ..Doubt::new(&self.registry, &self.closings, &self.monitors) };
+        self.outbox.retry_all(&self.monitors, |key| doubt.holds(key));
     }
 
     /// What must be undone when registrations have left the registry.
     pub(super) fn ended(&mut self, keys: &[Key]) {
         self.outbox.forget(keys);
         for key in keys {
+            self.owing.remove(key);
             self.unwatch(*key);
             self.monitors.let_go(key.monitor);
         }
@@ -220,15 +211,20 @@ impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
     /// A registering thread has ended, and its process lives: signals from before that still wait are owed to it.
     pub(super) fn thread_ended(&mut self, monitor: MonitorId) {
         for key in self.registry.silence(monitor) {
-            self.owing.push(key);
+            if self.outbox.waits(key) {
+                self.owing.insert(key);
+            } else {
+                self.end_silent(key);
+            }
         }
-        self.end_paid();
     }
 
     /// Ends the registrations of ended threads of which no signal waits any more.
     pub(super) fn end_paid(&mut self) {
-        for key in self.owing.extract_if(.., |key| !self.outbox.waits(*key)).collect::<Vec<_>>() {
-            self.end_silent(key);
+        for key in self.outbox.take_paid() {
+            if self.owing.remove(&key) {
+                self.end_silent(key);
+            }
         }
     }
 

@@ -35,7 +35,7 @@ pub use connector::{Connector, Malformed, Message, Notice, ProcConnector, RECEIV
 pub struct Mark(pub(crate) u64);
 
 /// What is wanted of a watched task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Interest {
     /// Its events, all of them, with the uid.
     Events,

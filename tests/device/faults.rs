@@ -95,7 +95,7 @@ fn signals_that_wait_go_with_their_registration() {
     let daemon = place.serve(&[]);
     let (mut client, _) = backlog(&place);
     assert_eq!(client.close(), Ok(0));
-    // What the kernel has queued already stays (fact 34).
+    // What the kernel has queued already stays (docs/behaviour.md, fact 34).
     assert!(client.pending().len() <= 16);
     std::thread::sleep(std::time::Duration::from_millis(100));
     assert_eq!(client.pending(), []);

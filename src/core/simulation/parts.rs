@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::event::Event;
 use crate::node::Answer;
+use crate::source::Interest;
 use crate::sys::pidfd::QueuedSignal;
 
 use super::model::Uids;
@@ -148,8 +149,8 @@ pub struct OpenFile {
 /// The source's side: what it has to tell, and whom it watches.
 #[derive(Debug, Default)]
 pub struct SourceSide {
-    pub watched: BTreeMap<(i32, bool), u32>,
-    pub committed: BTreeMap<(i32, bool), u32>,
+    pub watched: BTreeMap<(i32, Interest), u32>,
+    pub committed: BTreeMap<(i32, Interest), u32>,
     pub items: VecDeque<(u64, Item)>,
     pub made: u64,
     /// It has more to tell, but not yet.

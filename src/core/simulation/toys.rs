@@ -20,7 +20,7 @@ use crate::sys::procfs::{self, FileId, Scheduling, TaskStatus};
 use crate::system::System;
 
 use super::parts::{Carrier, Doing, Item};
-use super::world::{World, is_end};
+use super::world::World;
 
 /// A handle on the world.
 #[derive(Clone)]
@@ -135,12 +135,12 @@ impl Source for Toy {
     }
 
     fn watch(&mut self, tid: Tid, interest: Interest) {
-        *self.look().source.watched.entry((tid.0, is_end(interest))).or_insert(0) += 1;
+        *self.look().source.watched.entry((tid.0, interest)).or_insert(0) += 1;
     }
 
     fn unwatch(&mut self, tid: Tid, interest: Interest) {
         let mut world = self.look();
-        let key = (tid.0, is_end(interest));
+        let key = (tid.0, interest);
         let Some(count) = world.source.watched.get_mut(&key) else {
             return world.judge(Err(format!("{tid} is unwatched more often than watched")));
         };

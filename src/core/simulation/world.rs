@@ -167,8 +167,7 @@ impl World {
     /// One task does one thing; false if none can.
     pub fn step(&mut self) -> bool {
         let calm = self.steps_left == 0;
-        let mut able: Vec<i32> = self.tasks.keys().copied().filter(|tid| self.is_able(*tid, calm)).collect();
-        able.sort_unstable();
+        let able: Vec<i32> = self.tasks.keys().copied().filter(|tid| self.is_able(*tid, calm)).collect();
         if able.is_empty() {
             return false;
         }
@@ -241,11 +240,12 @@ impl World {
         };
         let is_end = matches!(kind, Kind::ThreadExit | Kind::ProcessExec);
         let watched = |interest| self.source.committed.contains_key(&(target, interest));
-        if watched(false) {
-        } else if watched(true) && is_end {
-            event.uid = None;
-        } else if !self.tape.once_in(8) {
-            return;
+        if !watched(Interest::Events) {
+            if watched(Interest::End) && is_end {
+                event.uid = None;
+            } else if !self.tape.once_in(8) {
+                return;
+            }
         }
         self.source.made += 1;
         let item = if self.lossy && self.tape.once_in(8) {
@@ -289,9 +289,4 @@ impl World {
 pub fn standing(files: &BTreeMap<u64, OpenFile>, file: u64) -> Standing {
     let is_open = files.get(&file).is_some_and(|file| file.in_tables > 0);
     if is_open { Standing::Open } else { Standing::Closing }
-}
-
-/// The name of an interest as a key.
-pub fn is_end(interest: Interest) -> bool {
-    interest == Interest::End
 }
