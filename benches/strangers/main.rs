@@ -2,9 +2,9 @@
 //!
 //! `cargo bench --bench strangers [-- [-o FILE] [--rounds ROUNDS] [NAME...]]`, as root on an idle machine; forkstat
 //! and bpftrace must be installed. A round measures with a listener, and without it before and afterwards; the
-//! ratio is the median of the rounds' ratios. On each processor there is a stranger. A listener that takes long to start is measured five
-//! times after each start. With NAMEs, only those listeners are measured; FILE gets
-//! a line for each of them and each operation, behind what it holds.
+//! ratio is the median of the rounds' ratios. On each processor there is a stranger. A listener that takes long to
+//! start is measured five times after each start. With NAMEs, only those listeners are measured; FILE gets a line for
+//! each of them and each operation, behind what it holds.
 //!
 //! Ours watches numbers that nobody has. The runs of BPF programs, which the kernel counts for that time only, are
 //! measured apart.
@@ -25,7 +25,19 @@ use programs::{Counting, Runs};
 
 const USAGE: &str = "usage: strangers [-o FILE] [--rounds ROUNDS] [NAME...]";
 
-const COLUMNS: &str = "listener\toperation\tns\tratio\tprocessor_ns\tprocessor_ratio\tprogram_ns\twakes\toperations\tlistener_s_per_100000";
+/// The columns: what the file calls them, and how wide they are on the screen.
+const COLUMNS: [(&str, usize); 10] = [
+    ("listener", 20),
+    ("operation", 9),
+    ("ns", 8),
+    ("ratio", 6),
+    ("processor_ns", 12),
+    ("processor_ratio", 15),
+    ("program_ns", 10),
+    ("wakes", 7),
+    ("operations", 10),
+    ("listener_s_per_100000", 21),
+];
 
 struct Arguments {
     output: Option<PathBuf>,
@@ -62,32 +74,20 @@ fn main() -> io::Result<()> {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let load = || fs::read_to_string("/proc/loadavg");
     println!("Linux {}, {} rounds, load {}", kernel.trim(), arguments.rounds, load()?.trim());
-    println!(
-        "{:<20} {:<9} {:>8} {:>6} {:>9} {:>6} {:>8} {:>7} {:>10} {:>13}",
-        "listener",
-        "operation",
-        "ns",
-        "ratio",
-        "processor",
-        "ratio",
-        "program",
-        "wakes",
-        "operations",
-        "s/100,000"
-    );
+    println!("{}", on_screen(&COLUMNS.map(|(name, _)| name.to_owned())));
     let ready = SharedNumber::new();
     for (name, listener) in &arguments.listeners {
         let rows = measure(*listener, arguments.rounds, &ready);
         for (operation, row) in Operation::ALL.iter().zip(&rows) {
-            row.print(name, *operation);
+            println!("{}", on_screen(&row.fields(name, *operation)));
         }
         if let Some(path) = &arguments.output {
             let mut file = fs::OpenOptions::new().append(true).create(true).open(path)?;
             if file.metadata()?.len() == 0 {
-                writeln!(file, "{COLUMNS}")?;
+                writeln!(file, "{}", COLUMNS.map(|(name, _)| name).join("\t"))?;
             }
             for (operation, row) in Operation::ALL.iter().zip(&rows) {
-                row.write(&mut file, name, *operation)?;
+                writeln!(file, "{}", row.fields(name, *operation).join("\t"))?;
             }
         }
     }
@@ -111,40 +111,31 @@ impl Row {
         self.used.processor as f64 / 1e9 / self.operations as f64 * 1e5
     }
 
-    fn program(&self) -> String {
-        self.program.map_or("-".to_owned(), |time| format!("{time:.0}"))
+    fn fields(&self, listener: &str, operation: Operation) -> [String; COLUMNS.len()] {
+        [
+            listener.to_owned(),
+            operation.name().to_owned(),
+            format!("{:.0}", self.cost.elapsed),
+            format!("{:.3}", self.ratio.elapsed),
+            format!("{:.0}", self.cost.processor),
+            format!("{:.3}", self.ratio.processor),
+            self.program.map_or("-".to_owned(), |time| format!("{time:.0}")),
+            self.used.sleeps.to_string(),
+            self.operations.to_string(),
+            format!("{:.5}", self.listener_seconds()),
+        ]
     }
+}
 
-    fn print(&self, listener: &str, operation: Operation) {
-        println!(
-            "{listener:<20} {:<9} {:8.0} {:6.3} {:9.0} {:6.3} {:>8} {:>7} {:>10} {:13.4}",
-            operation.name(),
-            self.cost.elapsed,
-            self.ratio.elapsed,
-            self.cost.processor,
-            self.ratio.processor,
-            self.program(),
-            self.used.sleeps,
-            self.operations,
-            self.listener_seconds()
-        );
-    }
-
-    fn write(&self, to: &mut impl Write, listener: &str, operation: Operation) -> io::Result<()> {
-        writeln!(
-            to,
-            "{listener}\t{}\t{:.0}\t{:.3}\t{:.0}\t{:.3}\t{}\t{}\t{}\t{:.5}",
-            operation.name(),
-            self.cost.elapsed,
-            self.ratio.elapsed,
-            self.cost.processor,
-            self.ratio.processor,
-            self.program(),
-            self.used.sleeps,
-            self.operations,
-            self.listener_seconds()
-        )
-    }
+/// A line of the table: names to the left, numbers to the right.
+fn on_screen(fields: &[String; COLUMNS.len()]) -> String {
+    let places = fields.iter().zip(COLUMNS).enumerate();
+    let padded = places.map(
+        |(at, (field, (_, width)))| {
+            if at < 2 { format!("{field:<width$}") } else { format!("{field:>width$}") }
+        },
+    );
+    padded.collect::<Vec<_>>().join(" ")
 }
 
 /// What each operation costs.
