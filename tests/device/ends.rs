@@ -88,7 +88,9 @@ fn monitor_pid_goes_on_with_a_process_whose_new_thread_executes_a_program() {
     until("it is stopped", || is_in_state(monitor.id(), 'T'));
     execute(&mut target);
     monitor.signal(Signal::SIGCONT);
-    while lines.last().is_none_or(|line| !line.starts_with("exec ")) {
+    // It says so when no signal waits any more, which may be after the exec.
+    let told = |lines: &[String], what| lines.iter().any(|line| line.starts_with(what));
+    while !(told(&lines, "exec ") && told(&lines, "missed ")) {
         lines.push(monitor.line());
     }
     target.hang_up();
