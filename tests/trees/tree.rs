@@ -81,6 +81,28 @@ fn a_recording_that_was_cut_off_is_drawn_as_far_as_it_goes() {
 }
 
 #[test]
+fn a_loss_is_drawn_and_an_error_if_asked_for() {
+    let scratch = scratch();
+    let (file, drawing) = (scratch.path("lines"), scratch.path("drawing.svg"));
+    let (path, drawing) = (file.to_string_lossy(), drawing.to_string_lossy());
+    let tree = ["tree", "--from", &path];
+    let timeline = ["timeline", "--from", &path, "-o", &drawing];
+    let lost = r#""event":"lost","count":7,"kinds":["exec"],"recovered":0,"complete":false}"#;
+    let lost = format!(r#"{{"v":1,"seq":99,"time":"2026-01-31T12:00:01Z","mono_ns":2000000000,{lost}"#);
+    for (text, status) in [(records(5), 0), (records(5) + &lost + "\n", 4)] {
+        fs::write(&file, text).expect("it is written");
+        for command in [&tree[..], &timeline] {
+            let ended = finish(&mut kmonitor(command[0], &command[1..]));
+            assert_eq!(ended.code(), 0, "{ended:?}");
+            let told = ended.output + &ended.errors;
+            assert_eq!(told.contains("7 events (execs) "), status == 4, "{told}");
+            let ended = finish(kmonitor(command[0], &command[1..]).arg("--strict"));
+            assert_eq!(ended.code(), status, "{ended:?}");
+        }
+    }
+}
+
+#[test]
 fn a_hundred_thousand_processes_are_folded() {
     let scratch = scratch();
     let file = scratch.path("lines");

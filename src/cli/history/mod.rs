@@ -30,10 +30,14 @@ pub fn of_command(options: &SubjectOptions, result: Result<Exit, Failure>) -> Re
 
 /// The history. Following ends when nobody reads `output` any more.
 pub fn tell(options: &SubjectOptions, output: Option<OwnedFd>) -> Result<Told, Failure> {
-    match &options.from {
+    let told = match &options.from {
         Some(path) => from_file(path),
         None => live::follow(options, output),
-    }
+    }?;
+    let is_whole = matches!(told.exit, Exit::Done | Exit::Program(_));
+    let exit =
+        if options.strict && is_whole && !told.history.losses().is_empty() { Exit::Lost } else { told.exit };
+    Ok(Told { exit, ..told })
 }
 
 fn from_file(path: &Path) -> Result<Told, Failure> {

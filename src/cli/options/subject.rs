@@ -25,6 +25,9 @@ pub struct SubjectOptions {
     /// With the user's groups; the environment stays as it is.
     #[arg(long, value_name = "USER", value_parser = user, requires = "command")]
     pub run_as: Option<u32>,
+    /// Exit with status 4 if events were lost
+    #[arg(long)]
+    pub strict: bool,
     /// Events by bpf or connector
     ///
     /// BPF programs in the kernel (bpf), the proc connector (connector), or BPF programs where the kernel takes

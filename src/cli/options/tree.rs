@@ -30,8 +30,9 @@ Signals: at SIGINT it prints the tree so far; a COMMAND gets SIGTERM and SIGHUP.
 /// the terminal are left to it.
 ///
 /// Exit status: COMMAND's, or 0; 1 if a target does not exist, none matches, or the arguments are wrong; 2 if the
-/// kernel lacks what is needed or does not permit it; 130 after SIGINT; 141 if nobody reads the output any more. With
-/// COMMAND, 127 if it was not found, 126 if it cannot be run, and 125 instead of 1 and 2.
+/// kernel lacks what is needed or does not permit it; 4 after a loss with --strict; 130 after SIGINT; 141 if nobody
+/// reads the output any more. With COMMAND, 127 if it was not found, 126 if it cannot be run, and 125 instead of 1
+/// and 2.
 #[derive(Debug, Args)]
 #[command(
     after_help = EXAMPLES,
