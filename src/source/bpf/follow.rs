@@ -4,14 +4,14 @@
 //! it are searched, in passes over all tasks until one finds nobody new; and while that lasts, the programs
 //! see to it that nobody slips through by a birth, or by the end of a parent (`programs/follow.h`).
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::Ordering;
 
 use crate::ids::Tid;
 use crate::remedy;
 
-use super::event::{Input, StartTime};
+use super::event::{Input, Member, StartTime};
 use super::words::bit;
 use super::{BpfSource, Out, load};
 
@@ -59,12 +59,10 @@ impl BpfSource {
     }
 
     fn search(&mut self, process: Option<Tid>) -> Result<(), FollowError> {
-        let first = self.out.len();
         self.set_scanning(true);
         let result = self.find_members(process);
         self.set_scanning(false);
         self.read_until(self.loaded.ring.written(), usize::MAX);
-        self.drop_repeated(first);
         result
     }
 
@@ -98,22 +96,48 @@ impl BpfSource {
             scanning.store(on.into(), Ordering::SeqCst);
         }
     }
+}
 
-    /// A task that was found in the moment before its birth has two inputs; the later one goes.
-    fn drop_repeated(&mut self, first: usize) {
-        let mut seen: HashSet<(Tid, StartTime)> = HashSet::new();
-        let mut at = 0;
-        self.out.retain(|out| {
-            at += 1;
-            let life = match out {
-                Out::Input(Input::Member(member)) => (member.tid, member.start),
-                Out::Input(Input::Event(event)) if event.is_birth() => match event.start {
-                    Some(start) => (event.subject, start),
-                    None => return true,
-                },
-                _ => return true,
-            };
-            at <= first || seen.insert(life)
-        });
+/// Members that were found, until their births are told of, or their ends.
+#[derive(Debug, Default)]
+pub(super) struct Found(HashMap<Tid, StartTime>);
+
+impl Found {
+    /// A member was found. False: not for the first time.
+    pub fn is_new(&mut self, member: &Member) -> bool {
+        self.0.insert(member.tid, member.start) != Some(member.start)
+    }
+
+    /// A birth is told of. True: of a task that was found before. The kernel shows a task some moments before it runs
+    /// the program that tells of the birth; more, if another task has the processor then.
+    pub fn takes_birth(&mut self, task: Tid, start: StartTime) -> bool {
+        self.0.remove(&task) == Some(start)
+    }
+
+    /// An end is told of.
+    pub fn takes_end(&mut self, task: Tid) {
+        self.0.remove(&task);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{Stamp, Tgid, Uid};
+
+    #[test]
+    fn a_task_is_told_of_once_whether_it_is_found_or_born() {
+        let (tid, start) = (Tid(7), StartTime(1));
+        let later = StartTime(2);
+        let member = |start| Member { tid, tgid: Tgid(7), parent: Tgid(1), uid: Uid(0), start, at: Stamp(0) };
+        let mut found = Found::default();
+        assert!(!found.takes_birth(tid, start), "nobody has found it");
+        assert!(found.is_new(&member(start)) && !found.is_new(&member(start)));
+        assert!(found.takes_birth(tid, start) && !found.takes_birth(tid, start));
+        assert!(found.is_new(&member(start)));
+        assert!(!found.takes_birth(tid, later), "the number has another owner");
+        assert!(found.is_new(&member(later)));
+        found.takes_end(tid);
+        assert!(!found.takes_birth(tid, later) && found.0.is_empty());
     }
 }

@@ -25,8 +25,10 @@ impl BpfSource {
                 if record.word & bit::PROCESS_ENDS != 0 {
                     self.arm_later(Tid(record.other));
                 }
+                let was_found = self.found.takes_birth(Tid(record.other), StartTime(record.start));
+                let of_tree = record.has(flag::IS_FOLLOWED) && !was_found;
                 // Else it was of interest for the number's last owner alone.
-                if record.has(flag::IS_WANTED | flag::IS_FOLLOWED) || record.word & bit::EVENTS != 0 {
+                if of_tree || record.has(flag::IS_WANTED) || record.word & bit::EVENTS != 0 {
                     self.deliver(born(&record));
                 }
             }
@@ -44,7 +46,12 @@ impl BpfSource {
                 self.deliver(TaskEvent { former: Tid(record.other), ..own(Kind::ProcessExec, &record) });
             }
             kind::EXIT => self.handle_exit(&record),
-            kind::MEMBER => self.out.push_back(Out::Input(Input::Member(member(&record)))),
+            kind::MEMBER => {
+                let member = member(&record);
+                if self.found.is_new(&member) {
+                    self.out.push_back(Out::Input(Input::Member(member)));
+                }
+            }
             // A sign of life, so that we look for what was lost.
             _ => {}
         }
@@ -52,6 +59,7 @@ impl BpfSource {
 
     fn handle_exit(&mut self, record: &Record) {
         let is_thread = record.has(flag::IS_THREAD);
+        self.found.takes_end(Tid(record.tid));
         let kind = if is_thread { Kind::ThreadExit } else { Kind::ProcessExit };
         let usage = (record.has(flag::IS_LAST) && record.has(flag::IS_FOLLOWED)).then(|| self.usage(record));
         let event =

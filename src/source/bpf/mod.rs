@@ -42,6 +42,7 @@ pub use refusal::Refusal;
 
 use arguments::Arguments;
 use exits::Exits;
+use follow::Found;
 use load::Loaded;
 use losses::{Losses, PidMax};
 use record::Record;
@@ -123,6 +124,7 @@ pub struct BpfSource {
     arguments: Option<Arguments>,
     /// Births were lost, and living members of followed trees with them.
     to_search: bool,
+    found: Found,
     /// The highest number that a task may have, and one more.
     highest: i32,
     pid_max: PidMax,
@@ -152,6 +154,7 @@ impl BpfSource {
             exits,
             losses: Losses::default(),
             to_search: false,
+            found: Found::default(),
             highest: pid_max.read(),
             pid_max,
             page: page.get() as u64,
