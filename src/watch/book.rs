@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 use crate::ids::Stamp;
-use crate::records::{Ended, Process, Program, What};
+use crate::records::{Ended, Kind, Process, Program, What};
 use crate::source::bpf::{StartTime, Usage};
 
 use super::Events;
@@ -68,8 +68,9 @@ impl Book {
         self.living.iter().map(|(pid, living)| (*pid, living.start))
     }
 
-    /// Takes note of news, and tells the records that come of it.
-    pub fn take(&mut self, input: Input, mut tell: impl FnMut(Stamp, What)) {
+    /// Takes note of news, and tells the records that come of it. An event of a task that nobody has told of is
+    /// returned: its kind.
+    pub fn take(&mut self, input: Input, mut tell: impl FnMut(Stamp, What)) -> Option<Kind> {
         let Input { pid, at, what } = input;
         let mut tell = |what| tell(at, what);
         let pid = match (&what, pid) {
@@ -77,9 +78,11 @@ impl Book {
             (_, pid) => pid,
         };
         if let News::Lost { count, kinds, recovered, complete } = what {
-            return tell(What::Lost { count, kinds, recovered, complete });
+            tell(What::Lost { count, kinds, recovered, complete });
+            return None;
         }
-        let Some(pid) = pid else { return };
+        let unknown = self.follow.then(|| what.kind()).flatten();
+        let Some(pid) = pid else { return unknown };
         match what {
             News::Seen { ppid, uid, start, program, cgroup, is_main_over } => {
                 let process = Process { ppid, uid, ..self.new_process(pid, start) };
@@ -116,7 +119,7 @@ impl Book {
                 }
             }
             News::Exec { uid, program, cgroup } => {
-                let Some(living) = self.living.get_mut(&pid) else { return };
+                let Some(living) = self.living.get_mut(&pid) else { return unknown };
                 // Those of the old program have ended, or become the main one.
                 living.threads.clear();
                 living.main_ended = None;
@@ -130,7 +133,7 @@ impl Book {
                 }
             }
             News::Exit { uid, status, usage } => {
-                let Some(living) = self.living.get_mut(&pid) else { return };
+                let Some(living) = self.living.get_mut(&pid) else { return unknown };
                 living.process.uid = uid.or(living.process.uid);
                 if usage.is_none() && !living.threads.is_empty() {
                     living.main_ended = Some(status);
@@ -139,14 +142,14 @@ impl Book {
                 }
             }
             News::ThreadCreate { tid, creator } => {
-                let Some(living) = self.living.get_mut(&pid) else { return };
+                let Some(living) = self.living.get_mut(&pid) else { return unknown };
                 living.threads.insert(tid, creator);
                 if self.events.thread {
                     tell(What::ThreadCreate { process: living.process.clone(), tid, creator_tid: creator });
                 }
             }
             News::ThreadExit { tid, status, usage } => {
-                let Some(living) = self.living.get_mut(&pid) else { return };
+                let Some(living) = self.living.get_mut(&pid) else { return unknown };
                 let creator = living.threads.remove(&tid).flatten();
                 if self.events.thread {
                     tell(What::ThreadExit { process: living.process.clone(), tid, creator_tid: creator });
@@ -168,6 +171,7 @@ impl Book {
             News::Gone => self.end(pid, None, None, at, tell),
             News::Lost { .. } => {}
         }
+        None
     }
 
     fn end(
@@ -283,6 +287,17 @@ mod tests {
             _ => None,
         });
         exits.collect()
+    }
+
+    #[test]
+    fn events_of_tasks_that_nobody_told_of_are_missed() {
+        let take = |follow, pid, what| {
+            let input = Input { pid, at: Stamp(100), what };
+            book(follow).take(input, |_, told| panic!("{told:?}"))
+        };
+        assert_eq!(take(true, Some(11), exit(0, None)), Some(Kind::Exit));
+        assert_eq!(take(true, None, thread_exit(12, 0, None)), Some(Kind::ThreadExit));
+        assert_eq!(take(false, Some(11), exit(0, None)), None, "it may be a child's child");
     }
 
     #[test]

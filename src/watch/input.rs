@@ -47,3 +47,16 @@ pub enum News {
     /// Events are missing.
     Lost { count: Option<u64>, kinds: Vec<Kind>, recovered: u64, complete: bool },
 }
+
+impl News {
+    /// What is missing if it is not told. `None`: it is no event, or a birth.
+    pub fn kind(&self) -> Option<Kind> {
+        match self {
+            News::Exec { .. } => Some(Kind::Exec),
+            News::Exit { .. } => Some(Kind::Exit),
+            News::ThreadCreate { .. } => Some(Kind::ThreadCreate),
+            News::ThreadExit { .. } => Some(Kind::ThreadExit),
+            _ => None,
+        }
+    }
+}

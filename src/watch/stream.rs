@@ -1,7 +1,9 @@
 //! The thread that reads a source, and the stream of records that comes of it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,7 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::SigSet;
 
 use crate::ids::Stamp;
-use crate::records::{Record, SourceName, What};
+use crate::records::{Kind, Record, SourceName, What};
 use crate::source::Choice;
 use crate::sys::clock::{monotonic_ns, realtime_and_boottime_offsets};
 
@@ -139,6 +141,8 @@ struct Watch {
     is_endless: bool,
     /// How many processes were there.
     seen: u64,
+    /// Events that came after all, of processes whose births are lost: of each kind so many.
+    unknown: BTreeMap<Kind, u64>,
     /// When to look whether those that should live do.
     look_at: Option<Instant>,
 }
@@ -158,6 +162,7 @@ impl Watch {
             entrance,
             is_endless: matches!(request.scope, Scope::All),
             seen: 0,
+            unknown: BTreeMap::new(),
             look_at: None,
         }
     }
@@ -212,16 +217,32 @@ impl Watch {
         self.entrance.read_clock();
         for _ in 0..BATCH {
             let book = &self.book;
-            let Some(input) = self.feed.next(&|pid| book.lives(pid))? else { return Ok(true) };
-            match &input.what {
+            let Some(mut input) = self.feed.next(&|pid| book.lives(pid))? else {
+                self.tell_unknown();
+                return Ok(true);
+            };
+            match &mut input.what {
                 News::Seen { .. } => self.seen += 1,
-                News::Lost { .. } => self.look_at = Some(Instant::now() + LOOK),
+                News::Lost { recovered, .. } => {
+                    self.look_at = Some(Instant::now() + LOOK);
+                    *recovered = recovered.saturating_sub(self.unknown.values().sum());
+                    self.tell_unknown();
+                }
                 _ => {}
             }
             let entrance = &mut self.entrance;
-            self.book.take(input, |at, what| entrance.put(at, what));
+            if let Some(kind) = self.book.take(input, |at, what| entrance.put(at, what)) {
+                *self.unknown.entry(kind).or_default() += 1;
+            }
         }
         Ok(false)
+    }
+
+    fn tell_unknown(&mut self) {
+        for (kind, count) in mem::take(&mut self.unknown) {
+            let lost = What::Lost { count: Some(count), kinds: vec![kind], recovered: 0, complete: true };
+            self.entrance.put(Stamp(monotonic_ns()), lost);
+        }
     }
 
     /// After a loss: looks whether those that should live do.

@@ -144,9 +144,14 @@ pub fn storm(rounds: u32, options: &[&str]) -> (Vec<Record>, u64, u64, ExitStatu
 /// Lets a storm that has just been started rage: the births and execs that it counted.
 pub fn play(kmonitor: &mut Program) -> (u64, u64) {
     assert_eq!(kmonitor.line(), "ready");
-    kmonitor.say("");
-    let line = kmonitor.line_at_last();
-    kmonitor.hang_up();
+    rage(kmonitor)
+}
+
+/// Likewise one that is ready.
+pub fn rage(storm: &mut Program) -> (u64, u64) {
+    storm.say("");
+    let line = storm.line_at_last();
+    storm.hang_up();
     let mut numbers = line.split(' ').map(|number| number.parse().expect("a number"));
     (numbers.next().expect("births"), numbers.next().expect("execs"))
 }

@@ -1,8 +1,9 @@
 //! A reader that is slow loses records, is told so, and holds nobody up.
 
-use super::harness::{Lines, Tally, play, validate, watch};
-use crate::device::program::Program;
-use kmonitor::records::{self, Record, What};
+use super::harness::{Lines, Tally, play, rage, validate, watch};
+use crate::device::program::{Program, is_in_state, until};
+use kmonitor::records::{self, Kind, Record, What};
+use nix::sys::signal::Signal;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
@@ -73,4 +74,54 @@ fn a_loss_is_said_on_standard_error_too() {
     assert_eq!(kmonitor.wait().expect("wait").code(), Some(0), "{errors}");
     assert!(lines.contains("\"event\":\"lost\""), "{errors}");
     assert!(errors.contains("are missing here (") && errors.contains(" events were lost in all"), "{errors}");
+}
+
+/// Has a storm rage to its end while a watch of it is stopped, so that the kernel has no room for it: the
+/// records, and the births and execs that the storm counted.
+fn stopped(source: &str) -> (Vec<Record>, u64, u64) {
+    let mut storm = crate::bpf::harness::start("storm", &["4200"]);
+    let lines = Lines::new();
+    let mut command =
+        lines.watch(&["--source", source, "-e", "fork,exec,exit,thread", "--buffer", "1000000000"]);
+    let mut kmonitor = Program::start(command.arg(storm.id().to_string()));
+    until("it is ready", || fs::read_to_string(&lines.path).is_ok_and(|text| text.contains("\"ready\"")));
+    kmonitor.signal(Signal::SIGSTOP);
+    until("it is stopped", || is_in_state(kmonitor.id(), 'T'));
+    let counted = rage(&mut storm);
+    kmonitor.signal(Signal::SIGCONT);
+    assert_eq!(kmonitor.end().code(), Some(0));
+    (lines.read(), counted.0, counted.1)
+}
+
+#[test]
+fn what_the_kernel_had_no_room_for_is_counted_by_kind() {
+    let (records, births, execs) = stopped("bpf");
+    let tally = Tally::of(&records);
+    let end = tally.end.expect("the end");
+    let lost = |wanted: Kind| -> u64 {
+        let losses = records.iter().filter_map(|record| match &record.what {
+            What::Lost { count, kinds, complete: true, .. } if *kinds == [wanted] => *count,
+            _ => None,
+        });
+        losses.sum()
+    };
+    let lost_births = lost(Kind::Fork) + lost(Kind::ThreadCreate);
+    println!("{births} births, {execs} execs: {end:?}");
+    assert!(lost(Kind::Fork) > 0, "the ring was never full");
+    assert_eq!(end.fork + end.thread_create + lost_births, births);
+    assert_eq!(end.exit + end.thread_exit + lost(Kind::Exit) + lost(Kind::ThreadExit), births + 1);
+    assert_eq!(end.exec + lost(Kind::Exec), execs);
+    assert_eq!(tally.living.len(), 0, "no end is missing of those whose birth was told");
+}
+
+#[test]
+fn what_the_connector_had_no_room_for_is_told_and_nobody_lives_on() {
+    let (records, births, execs) = stopped("connector");
+    let tally = Tally::of(&records);
+    let end = tally.end.expect("the end");
+    println!("{births} births, {execs} execs: {end:?}");
+    // It counts strangers' events too.
+    let told = end.fork + end.thread_create + end.exec + end.exit + end.thread_exit;
+    assert!(end.lost > 0 && told + end.lost > 2 * births + execs, "{end:?}");
+    assert_eq!((&tally.wrong[..], tally.living.len()), (&[][..], 0));
 }
