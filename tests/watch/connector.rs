@@ -47,7 +47,7 @@ fn what_the_connector_cannot_know_is_null() {
 
 #[test]
 fn a_tree_that_is_there_is_watched_by_the_connector() {
-    let script = "cat & cat <&0 & read line; exit 4";
+    let script = "cat <&0 & read line; exit 4";
     let mut shell = Program::start(std::process::Command::new("bash").args(["-c", script]));
     let pid = shell.id().to_string();
     let children = format!("/proc/{pid}/task/{pid}/children");
