@@ -29,6 +29,10 @@ const LONG_STEP: Duration = Duration::from_millis(100);
 /// has passed says nothing; and what a hypervisor takes away may count as run.
 const RUN_TIME: u64 = 4_000_000;
 
+/// The same after an exec. Its new program alone waits for that, so that there may be more of it: on a busy host an
+/// emulated processor was taken away for longer than the other time.
+const RUN_TIME_OF_EXEC: u64 = 50_000_000;
+
 /// How long a closer is waited for that cannot be seen to have gone on.
 const LONGEST: Duration = Duration::from_millis(50);
 
@@ -40,6 +44,8 @@ struct Closing {
     since: Instant,
     /// The closer before it went on. `None`: nothing that it does later tells that it has.
     before: Option<Scheduling>,
+    /// How long it runs at most before it has queued the release, in nanoseconds.
+    run_time: u64,
     next_look: Instant,
     /// At the last look the closer had gone on, though it may be to the next of several closes.
     gone_on: bool,
@@ -52,7 +58,7 @@ impl Closing {
         system.scheduling(self.by).is_none_or(|today| {
             // It does not sleep between our answer and the release.
             let slept = today.asleep && (!then.asleep || today.turns != then.turns);
-            slept || today.run_time > then.run_time + RUN_TIME
+            slept || today.run_time > then.run_time + self.run_time
         })
     }
 }
@@ -64,6 +70,9 @@ struct File {
     holders: Holders,
     /// When a descriptor of it was closed last.
     last: Option<Stamp>,
+    /// Who has made calls through it of late, and may not have returned from them. If another thread closes the
+    /// last descriptor meanwhile, the return from the call releases the file.
+    callers: Vec<(Tid, Instant)>,
 }
 
 /// The closes of open files with registrations.
@@ -105,6 +114,17 @@ impl<Y: System> Closings<Y> {
         self.cleared |= was_empty && !holders.is_empty();
     }
 
+    /// A task makes a call through the file.
+    pub fn called(&mut self, handle: HandleId, by: Tid) {
+        if self.node.is_none() {
+            return;
+        }
+        let now = self.system.now();
+        let callers = &mut self.files.entry(handle).or_default().callers;
+        callers.retain(|(caller, at)| *caller != by && now < *at + LONGEST);
+        callers.push((by, now));
+    }
+
     /// A close is in the device queue. Who exits or execs closes several files, and releases them all after the
     /// last: while it waits here, it is not past its earlier closes.
     pub fn asks(&mut self, by: Tid) {
@@ -116,7 +136,7 @@ impl<Y: System> Closings<Y> {
     pub fn begin(&mut self, handle: HandleId, by: Tid, lives: impl Fn(MonitorId) -> bool) {
         let before = self.system.scheduling(by);
         self.is_answered(by, before);
-        self.begin_from(handle, by, before, lives);
+        self.begin_from(handle, by, before, RUN_TIME, lives);
     }
 
     /// The task goes on from here, with all that it has closed.
@@ -131,7 +151,7 @@ impl<Y: System> Closings<Y> {
     /// task sleeps, that may be the sleep of its new program, and long.
     pub fn begin_by_exec(&mut self, handle: HandleId, by: Tid, lives: impl Fn(MonitorId) -> bool) {
         let awake = self.system.scheduling(by).filter(|now| !now.asleep);
-        self.begin_from(handle, by, awake, lives);
+        self.begin_from(handle, by, awake, RUN_TIME_OF_EXEC, lives);
     }
 
     fn begin_from(
@@ -139,6 +159,7 @@ impl<Y: System> Closings<Y> {
         handle: HandleId,
         by: Tid,
         before: Option<Scheduling>,
+        run_time: u64,
         lives: impl Fn(MonitorId) -> bool,
     ) {
         let since = self.system.now();
@@ -148,7 +169,16 @@ impl<Y: System> Closings<Y> {
             file.holders.closed_by(&self.system, by, node, lives);
         }
         self.closings.retain(|closing| (closing.handle, closing.by) != (handle, by));
-        self.closings.push(Closing { handle, by, since, before, next_look: since, gone_on: false });
+        let new =
+            |by, before| Closing { handle, by, since, before, run_time, next_look: since, gone_on: false };
+        let callers = file.callers.iter().filter(|(caller, at)| *caller != by && since < *at + LONGEST);
+        let callers: Vec<Tid> = callers.map(|(caller, _)| *caller).collect();
+        for caller in callers {
+            if !self.closings.iter().any(|closing| (closing.handle, closing.by) == (handle, caller)) {
+                self.closings.push(new(caller, None));
+            }
+        }
+        self.closings.push(new(by, before));
         for closing in self.closings.iter_mut().filter(|closing| closing.handle == handle) {
             closing.next_look = since + if file.holders.is_empty() { STEP } else { LONG_STEP };
         }

@@ -23,6 +23,7 @@ impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
             }
             Request::Ioctl { ticket, handle, caller, command, argument } => {
                 self.closings.past(caller.tid);
+                self.closings.called(handle, caller.tid);
                 match Call::decode(command, argument) {
                     Ok(Call::Register(command)) => self.register(ticket, handle, caller, command)?,
                     Ok(Call::Deregister(command)) => self.deregister(ticket, handle, caller, command)?,
@@ -222,7 +223,8 @@ impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
     /// Ends the registrations of ended threads of which no signal waits any more.
     pub(super) fn end_paid(&mut self) {
         for key in self.outbox.take_paid() {
-            if self.owing.remove(&key) {
+            // Another one may have come to wait since.
+            if !self.outbox.waits(key) && self.owing.remove(&key) {
                 self.end_silent(key);
             }
         }

@@ -158,13 +158,13 @@ impl Model {
         for (monitor, _) in keys.into_iter().filter(|(_, of)| *of == target) {
             let (mut signals, mut uids, mut must) = (Vec::new(), Vec::new(), false);
             let mut files = BTreeSet::new();
-            if let Some(it) = self.registrations.get(&(monitor, target))
-                && it.events.intersects(kind.bit())
-            {
-                signals.push(it.signal);
-                uids.push(it.uids);
+            if let Some(it) = self.registrations.get(&(monitor, target)) {
                 files.clone_from(&it.files);
-                must = stands(it, &standing) == Standing::Open && !it.vague;
+                if it.events.intersects(kind.bit()) {
+                    signals.push(it.signal);
+                    uids.push(it.uids);
+                    must = stands(it, &standing) == Standing::Open && !it.vague;
+                }
             }
             if let Some((call, _)) = self.calls.get(&monitor)
                 && call.target == target
@@ -248,9 +248,16 @@ impl Model {
         let late = &self.owed[at];
         let files = |owed: &Owed| self.registrations.get(&(owed.monitor, owed.target)).map(|it| &it.files);
         let births = EventMask::PROCESS_FORK | EventMask::THREAD_CREATE;
+        // What waits for room goes with a DEREGISTER, before that has returned.
+        let may_be_forgotten = |owed: &Owed| {
+            let call = self.calls.get(&owed.monitor).map(|(call, _)| call);
+            let ends = |call: &Call| call.target == owed.target && call.events.intersects(owed.bit);
+            owed.late && call.is_some_and(|call| call.signal.is_none() && ends(call))
+        };
         self.owed[..at].iter().find(|owed| {
             let is_birth = owed.bit.intersects(births) && owed.subject == late.target;
             owed.must
+                && !may_be_forgotten(owed)
                 && owed.monitor == late.monitor
                 && (owed.target == late.target || is_birth && files(owed) == files(late))
         })
