@@ -70,9 +70,9 @@ struct File {
     holders: Holders,
     /// When a descriptor of it was closed last.
     last: Option<Stamp>,
-    /// Who has made calls through it of late, and may not have returned from them. If another thread closes the
-    /// last descriptor meanwhile, the return from the call releases the file.
-    callers: Vec<(Tid, Instant)>,
+    /// Who has called through it of late, or closed it while it had no registrations, and may not have returned from
+    /// that. If others close the last descriptor meanwhile, that return releases the file.
+    users: Vec<(Tid, Instant)>,
 }
 
 /// The closes of open files with registrations.
@@ -120,9 +120,9 @@ impl<Y: System> Closings<Y> {
             return;
         }
         let now = self.system.now();
-        let callers = &mut self.files.entry(handle).or_default().callers;
-        callers.retain(|(caller, at)| *caller != by && now < *at + LONGEST);
-        callers.push((by, now));
+        let users = &mut self.files.entry(handle).or_default().users;
+        users.retain(|(user, at)| *user != by && now < *at + LONGEST);
+        users.push((by, now));
     }
 
     /// A close is in the device queue. Who exits or execs closes several files, and releases them all after the
@@ -171,11 +171,10 @@ impl<Y: System> Closings<Y> {
         self.closings.retain(|closing| (closing.handle, closing.by) != (handle, by));
         let new =
             |by, before| Closing { handle, by, since, before, run_time, next_look: since, gone_on: false };
-        let callers = file.callers.iter().filter(|(caller, at)| *caller != by && since < *at + LONGEST);
-        let callers: Vec<Tid> = callers.map(|(caller, _)| *caller).collect();
-        for caller in callers {
-            if !self.closings.iter().any(|closing| (closing.handle, closing.by) == (handle, caller)) {
-                self.closings.push(new(caller, None));
+        let others = file.users.iter().filter(|(user, at)| *user != by && since < *at + LONGEST);
+        for (user, _) in others {
+            if !self.closings.iter().any(|closing| (closing.handle, closing.by) == (handle, *user)) {
+                self.closings.push(new(*user, None));
             }
         }
         self.closings.push(new(by, before));
@@ -186,7 +185,11 @@ impl<Y: System> Closings<Y> {
 
     /// A task closes a descriptor of a file without registrations.
     pub fn begin_unregistered(&mut self, handle: HandleId, by: Tid) {
-        self.files.remove(&handle);
+        // Who has it open is known of files with registrations only.
+        if let Some(file) = self.files.get_mut(&handle) {
+            *file = File { users: std::mem::take(&mut file.users), ..File::default() };
+        }
+        self.called(handle, by);
         let closes_others = self.closings.iter().any(|closing| closing.by == by);
         let before = closes_others.then(|| self.system.scheduling(by)).flatten();
         self.is_answered(by, before);
