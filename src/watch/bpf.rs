@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::event::Kind;
 use crate::ids::{Stamp, Tid};
@@ -23,6 +23,9 @@ const RING: u32 = 16 << 20;
 
 /// Bytes of the ring of arguments.
 const ARGUMENTS: u32 = 16 << 20;
+
+/// In a build there is an event each millisecond. Waking for each took as much time as all the rest.
+const REST: Duration = Duration::from_millis(10);
 
 /// Bytes of a process's name (TASK_COMM_LEN, less the zero).
 const NAME_LENGTH: usize = 15;
@@ -179,6 +182,10 @@ impl Feed for BpfFeed {
 
     fn deadline(&mut self) -> Option<Instant> {
         self.source.deadline()
+    }
+
+    fn rest(&self) -> Option<Duration> {
+        Some(REST)
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::os::fd::BorrowedFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::event::{Event, Kind};
 use crate::ids::Stamp;
@@ -222,5 +222,9 @@ impl Feed for ConnectorFeed {
 
     fn deadline(&mut self) -> Option<Instant> {
         self.idle_at
+    }
+
+    fn rest(&self) -> Option<Duration> {
+        None
     }
 }

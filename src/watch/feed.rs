@@ -1,7 +1,7 @@
 //! The contract of feeds.
 
 use std::os::fd::BorrowedFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::records::SourceName;
 
@@ -28,4 +28,8 @@ pub trait Feed {
 
     /// When to ask for news although the descriptor is not readable.
     fn deadline(&mut self) -> Option<Instant>;
+
+    /// How long not to look for news after there was some: each look costs those who are watched. `None`: what has
+    /// happened must be looked at soon, or it is gone.
+    fn rest(&self) -> Option<Duration>;
 }

@@ -145,6 +145,8 @@ struct Watch {
     unknown: BTreeMap<Kind, u64>,
     /// When to look whether those that should live do.
     look_at: Option<Instant>,
+    /// There was news since the last pause.
+    is_lively: bool,
 }
 
 impl Watch {
@@ -164,6 +166,7 @@ impl Watch {
             seen: 0,
             unknown: BTreeMap::new(),
             look_at: None,
+            is_lively: false,
         }
     }
 
@@ -189,7 +192,10 @@ impl Watch {
                 }
             }
             let is_full = self.entrance.say_missing();
+            // More may come soon, and is taken at once then.
+            let rest = self.feed.rest().filter(|_| is_drained && mem::take(&mut self.is_lively));
             let pause = if is_drained { self.pause(is_full) } else { Some(Duration::ZERO) };
+            let pause = rest.or(pause);
             let timeout = pause.map_or(PollTimeout::NONE, |pause| {
                 PollTimeout::try_from(pause.as_millis() + u128::from(!pause.is_zero()))
                     .unwrap_or(PollTimeout::MAX)
@@ -197,7 +203,9 @@ impl Watch {
             let mut fds = vec![PollFd::new(control.as_fd(), PollFlags::POLLIN)];
             // Without a wish it tells that the other end is closed.
             fds.extend(output.map(|output| PollFd::new(output, PollFlags::empty())));
-            fds.extend(self.feed.poll_fd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+            fds.extend(
+                self.feed.poll_fd().filter(|_| rest.is_none()).map(|fd| PollFd::new(fd, PollFlags::POLLIN)),
+            );
             match poll(&mut fds, timeout) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(io::Error::from(errno).into()),
@@ -221,6 +229,7 @@ impl Watch {
                 self.tell_unknown();
                 return Ok(true);
             };
+            self.is_lively = true;
             match &mut input.what {
                 News::Seen { .. } => self.seen += 1,
                 News::Lost { recovered, .. } => {
