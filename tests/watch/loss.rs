@@ -109,7 +109,9 @@ fn what_the_kernel_had_no_room_for_is_counted_by_kind() {
     println!("{births} births, {execs} execs: {end:?}");
     assert!(lost(Kind::Fork) > 0, "the ring was never full");
     assert_eq!(end.fork + end.thread_create + lost_births, births);
-    assert_eq!(end.exit + end.thread_exit + lost(Kind::Exit) + lost(Kind::ThreadExit), births + 1);
+    let (ends, lost_ends) = (end.exit + end.thread_exit, lost(Kind::Exit) + lost(Kind::ThreadExit));
+    // A process whose end was lost may be found to be gone, and is told of then.
+    assert!(ends <= births + 1 && ends + lost_ends > births, "{ends} ends, {lost_ends} lost");
     assert_eq!(end.exec + lost(Kind::Exec), execs);
     assert_eq!(tally.living.len(), 0, "no end is missing of those whose birth was told");
 }
