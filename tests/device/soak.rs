@@ -6,6 +6,8 @@
 use super::client::build;
 use super::program::{Program, until};
 use super::served::{Place, Served};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use std::env;
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -59,9 +61,11 @@ fn harass(bully: &Bully, place: &Place, over: &AtomicBool) -> Vec<String> {
         let mut command = Command::new(&client);
         command.arg(place.path()).args(bully.arguments).uid(bully.user).gid(bully.user);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // It ends with all that it has made.
+        command.process_group(0);
         let mut child = command.spawn().expect("it can run");
         if !ends_by_itself(&mut child, over) {
-            child.kill().expect("it is our child");
+            killpg(Pid::from_raw(child.id() as i32), Signal::SIGKILL).expect("it is our child");
             child.wait().expect("it is our child");
             break;
         }
