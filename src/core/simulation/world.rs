@@ -1,7 +1,6 @@
 //! A toy kernel: tasks that live, watch and end at random, and the two queues that the core reads.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::RangeInclusive;
 use std::rc::Weak;
 use std::time::Duration;
 
@@ -16,7 +15,10 @@ use super::tape::Tape;
 
 /// The numbers that tasks can have, given out in turn: few, so that they are used again soon, and yet not before the
 /// core can have heard of what their last owners did. The first is init's.
-const NUMBERS: RangeInclusive<i32> = 1..=40;
+const NUMBERS: i32 = 40;
+
+/// The same in some runs, where threads of one process come to have the same number.
+const FEW_NUMBERS: i32 = 20;
 
 /// How many tasks there are at most.
 const MOST_TASKS: usize = 12;
@@ -31,6 +33,8 @@ pub struct World {
     pub carrier: Carrier,
     /// The source loses events now and then.
     pub lossy: bool,
+    /// The highest number that a task can have.
+    pub numbers: i32,
     /// Signals that a process's queue holds.
     pub room: usize,
     pub now: u64,
@@ -59,12 +63,14 @@ pub struct World {
 impl World {
     pub fn new(mut tape: Tape, steps: u32) -> World {
         let carrier = if tape.choose(2) == 0 { Carrier::Fuse } else { Carrier::Cuse };
-        let lossy = tape.once_in(4);
+        let kind = tape.choose(4);
+        let (lossy, numbers) = (kind == 3, if kind == 2 { FEW_NUMBERS } else { NUMBERS });
         let room = [1000, 5, 2][tape.choose(3)];
         let mut world = World {
             tape,
             carrier,
             lossy,
+            numbers,
             room,
             now: 1_000_000_000,
             tasks: BTreeMap::new(),
@@ -81,7 +87,7 @@ impl World {
             steps: 0,
             ending: false,
             at_rest: false,
-            log: vec![format!("{carrier:?}, room for {room} signals, lossy: {lossy}")],
+            log: vec![format!("{carrier:?}, room for {room} signals, lossy: {lossy}, {numbers} numbers")],
             fault: None,
         };
         world.process(INIT, Uids { real: 0, effective: 0, saved: 0 }, Vec::new());
@@ -113,7 +119,7 @@ impl World {
             return None;
         }
         let after = self.last_number;
-        let numbers = || NUMBERS.filter(|number| !self.tasks.contains_key(number));
+        let numbers = || (INIT..=self.numbers).filter(|number| !self.tasks.contains_key(number));
         let free = numbers().find(|number| *number > after).or_else(|| numbers().next())?;
         self.last_number = free;
         Some(free)
@@ -122,7 +128,7 @@ impl World {
     /// The number of a task that lives, or of one of the next.
     pub fn any_number(&mut self) -> i32 {
         let mut numbers: Vec<i32> = self.tasks.keys().copied().collect();
-        numbers.extend((1..=3).map(|next| self.last_number % NUMBERS.end() + next));
+        numbers.extend((1..=3).map(|next| self.last_number % self.numbers + next));
         numbers[self.tape.choose(numbers.len())]
     }
 
