@@ -50,7 +50,7 @@ const MONITOR_PID: Scenario = Scenario {
 mkfifo /tmp/gate
 for folder in . 32; do
     : >/tmp/followed
-    /examples/$folder/monitor_pid -- sh -c '/bin/cat /tmp/gate; (exit 3); /bin/true; :' >>/tmp/followed &
+    /examples/$folder/monitor_pid -- sh -c '/bin/cat /tmp/gate; (exit 3); /bin/true; :' >>/tmp/followed 2>&1 &
     until grep -q '^fork' /tmp/followed; do sleep 0.05; done
     : >/tmp/gate
     wait $!

@@ -155,7 +155,7 @@ pub struct Followed {
 impl Followed {
     pub fn parse(output: &[String]) -> Followed {
         let (last, lines) = output.split_last().expect("it printed something");
-        let summary = last.strip_prefix("summary ").unwrap_or_else(|| panic!("not a summary: {last}"));
+        let summary = last.strip_prefix("summary ").unwrap_or_else(|| panic!("not a summary: {output:?}"));
         let pair = |word: &str| word.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
         let parse = |line: &String| {
             let mut words = line.split([' ', '=']);
