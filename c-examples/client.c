@@ -122,7 +122,12 @@ enum task_state state_of(pid_t tid)
 
 int open_pidfd(pid_t pid)
 {
-	return syscall(SYS_pidfd_open, pid, 0);
+	int pidfd = syscall(SYS_pidfd_open, pid, 0);
+
+	/* Older kernels say EINVAL of a process that its parent is waiting for just now, too, and not only of a thread. */
+	if (pidfd == -1 && errno == EINVAL && kill(pid, 0) == 0)
+		errno = EINVAL;
+	return pidfd;
 }
 
 pid_t process_of(pid_t tid)

@@ -42,6 +42,9 @@ int main(int argc, char *argv[])
 	/* REGISTER takes any number, also of a process that is gone: a pidfd tells of an end before it.
 	   An end that comes after it is signalled, also of a process that had begun to exit. */
 	news[1].fd = syscall(SYS_pidfd_open, command.pid, 0);
+	/* Older kernels say EINVAL also of a process that its parent is waiting for just now. */
+	if (news[1].fd == -1 && errno == EINVAL && kill(command.pid, 0) == 0)
+		errno = EINVAL;
 	if (news[1].fd == -1 && errno != ESRCH)
 		err(1, "cannot look at %d: is it a thread?", (int)command.pid);
 	if (news[1].fd == -1)

@@ -79,7 +79,9 @@ impl Target {
             match open_pidfd(tid) {
                 Ok(pidfd) if pidfd.has_exited() => target.living = false,
                 Ok(pidfd) => target.pidfd = Some(pidfd),
-                Err(errno) => target.living = errno != Errno::ESRCH,
+                // It is a main thread, so that EINVAL is no other thing
+                // (docs/kernel-facts.md#einval-of-a-process-that-is-going).
+                Err(errno) => target.living = !matches!(errno, Errno::ESRCH | Errno::EINVAL),
             }
             target.program = procfs::program(tid.0);
         }
