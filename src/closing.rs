@@ -171,12 +171,9 @@ impl<Y: System> Closings<Y> {
         self.closings.retain(|closing| (closing.handle, closing.by) != (handle, by));
         let new =
             |by, before| Closing { handle, by, since, before, run_time, next_look: since, gone_on: false };
-        let others = file.users.iter().filter(|(user, at)| *user != by && since < *at + LONGEST);
-        for (user, _) in others {
-            if !self.closings.iter().any(|closing| (closing.handle, closing.by) == (handle, *user)) {
-                self.closings.push(new(*user, None));
-            }
-        }
+        let others = std::mem::take(&mut file.users).into_iter();
+        let others = others.filter(|(user, at)| *user != by && since < *at + LONGEST);
+        self.closings.extend(others.map(|(user, _)| new(user, None)));
         self.closings.push(new(by, before));
         for closing in self.closings.iter_mut().filter(|closing| closing.handle == handle) {
             closing.next_look = since + if file.holders.is_empty() { STEP } else { LONG_STEP };
