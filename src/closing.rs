@@ -36,11 +36,16 @@ const RUN_TIME_OF_EXEC: u64 = 50_000_000;
 /// How long a closer is waited for that cannot be seen to have gone on.
 const LONGEST: Duration = Duration::from_millis(50);
 
+/// How long the releases of others can keep a closer in doubt.
+const LONGEST_BESIDE_RELEASES: Duration = Duration::from_secs(1);
+
 /// A close whose outcome is not known.
 #[derive(Debug)]
 struct Closing {
     handle: HandleId,
     by: Tid,
+    begun: Instant,
+    /// From when on it has gone on: its last answer.
     since: Instant,
     /// The closer before it went on. `None`: nothing that it does later tells that it has.
     before: Option<Scheduling>,
@@ -52,6 +57,10 @@ struct Closing {
 }
 
 impl Closing {
+    fn is_recent(&self, now: Instant) -> bool {
+        now < self.begun + LONGEST_BESIDE_RELEASES
+    }
+
     /// The closer is past its close: a release that it caused has been queued.
     fn is_past(&self, system: &impl System, now: Instant) -> bool {
         let Some(then) = self.before else { return now > self.since + LONGEST };
@@ -85,6 +94,8 @@ pub struct Closings<Y> {
     files: HashMap<HandleId, File>,
     /// The tasks that wait for the answer to a close.
     asking: HashSet<Tid>,
+    /// The releases that wait for an answer. By whom, the kernel does not say: any closer may wait with one of them.
+    releasing: HashSet<HandleId>,
     /// Some doubt has ended, and nobody has asked since.
     cleared: bool,
 }
@@ -98,6 +109,7 @@ impl<Y: System> Closings<Y> {
             closings: Vec::new(),
             files: HashMap::new(),
             asking: HashSet::new(),
+            releasing: HashSet::new(),
             cleared: false,
         }
     }
@@ -129,6 +141,11 @@ impl<Y: System> Closings<Y> {
     /// last: while it waits here, it is not past its earlier closes.
     pub fn asks(&mut self, by: Tid) {
         self.asking.insert(by);
+    }
+
+    /// A release that waits for an answer is in the device queue.
+    pub fn releases(&mut self, handle: HandleId) {
+        self.releasing.insert(handle);
     }
 
     /// A task closes a descriptor of the file; to be called before that is answered. `lives` tells whether a
@@ -169,8 +186,10 @@ impl<Y: System> Closings<Y> {
             file.holders.closed_by(&self.system, by, node, lives);
         }
         self.closings.retain(|closing| (closing.handle, closing.by) != (handle, by));
-        let new =
-            |by, before| Closing { handle, by, since, before, run_time, next_look: since, gone_on: false };
+        let new = |by, before| {
+            let begun = since;
+            Closing { handle, by, begun, since, before, run_time, next_look: since, gone_on: false }
+        };
         let others = std::mem::take(&mut file.users).into_iter();
         let others = others.filter(|(user, at)| *user != by && since < *at + LONGEST);
         self.closings.extend(others.map(|(user, _)| new(user, None)));
@@ -194,13 +213,24 @@ impl<Y: System> Closings<Y> {
 
     /// The task has done something since: what it closed would have been released before.
     pub fn past(&mut self, task: Tid) {
-        self.keep(|closing| closing.by != task);
+        let before = self.closings.len();
+        self.closings.retain(|closing| closing.by != task);
+        self.cleared |= self.closings.len() < before;
     }
 
-    /// The file is released.
+    /// The file is released; to be called before that is answered.
     pub fn end(&mut self, handle: HandleId) {
         self.closings.retain(|closing| closing.handle != handle);
         self.files.remove(&handle);
+        if !self.releasing.remove(&handle) {
+            return;
+        }
+        let now = self.system.now();
+        for closing in self.closings.iter_mut().filter(|it| it.before.is_some() && it.is_recent(now)) {
+            // Who sleeps after the answer did not wait for it.
+            let awake = |now| Scheduling { asleep: false, ..now };
+            (closing.before, closing.since) = (self.system.scheduling(closing.by).map(awake), now);
+        }
     }
 
     /// Looks how far the closers are; to be called before the device queue is drained.
@@ -218,12 +248,13 @@ impl<Y: System> Closings<Y> {
 
     /// Forgets the closers that had gone on at the look; to be called when the device queue has been drained.
     pub fn forget_past(&mut self) {
-        let asking = std::mem::take(&mut self.asking);
-        self.keep(|closing| {
-            closing.gone_on &= !asking.contains(&closing.by);
+        let (before, now) = (self.closings.len(), self.system.now());
+        self.closings.retain_mut(|closing| {
+            let may_release = !self.releasing.is_empty() && closing.is_recent(now);
+            closing.gone_on &= !may_release && !self.asking.contains(&closing.by);
             !closing.gone_on
         });
-        self.asking = asking;
+        self.cleared |= self.closings.len() < before;
     }
 
     /// True while one of those who close the file may be about to release it, so that a monitor in this process
@@ -241,12 +272,6 @@ impl<Y: System> Closings<Y> {
     /// True if some doubt has ended since the last call.
     pub fn have_cleared(&mut self) -> bool {
         std::mem::take(&mut self.cleared)
-    }
-
-    fn keep(&mut self, stays: impl FnMut(&mut Closing) -> bool) {
-        let before = self.closings.len();
-        self.closings.retain_mut(stays);
-        self.cleared |= self.closings.len() < before;
     }
 
     /// When [`look`](Closings::look) will find something new. Looking in good time, and not only when

@@ -225,9 +225,13 @@ impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
             match request {
                 Request::Release { ticket: None, handle } => self.release(handle),
                 other => {
-                    if let Request::Close { by, .. } = other {
-                        self.closings.asks(by);
-                        self.source.blocked(by, true);
+                    match other {
+                        Request::Close { by, .. } => {
+                            self.closings.asks(by);
+                            self.source.blocked(by, true);
+                        }
+                        Request::Release { handle, .. } => self.closings.releases(handle),
+                        Request::Open { .. } | Request::Ioctl { .. } => {}
                     }
                     self.waiting.push_back(other);
                 }

@@ -207,6 +207,16 @@ impl Model {
         }
     }
 
+    /// A process has begun another program, and that closes these files for good: what is registered through no other
+    /// is not to tell the new program of this (docs/behaviour.md, fact J2).
+    pub fn exec_closes(&mut self, life: usize, uid: u32, files: &BTreeSet<u64>) {
+        let ends = |owed: &Owed| {
+            let closed = !owed.files.is_empty() && owed.files.is_subset(files);
+            closed && (owed.monitor.0, owed.uid) == (life, uid)
+        };
+        self.owed.retain(|owed| !ends(owed));
+    }
+
     /// The event with this uid is lost in the kernel, and the source will say that something is.
     pub fn is_lost(&mut self, uid: u32) {
         self.owed.retain(|owed| owed.uid != uid);

@@ -6,7 +6,7 @@ use crate::ids::{HandleId, Tid, Uid};
 use crate::node::{Answer, Caller, Request, Ticket};
 
 use super::model;
-use super::parts::{After, Call, Carrier, Doing};
+use super::parts::{After, Call, Carrier, Doing, OpenFile};
 use super::world::{INIT, World, standing};
 
 /// What the program of a task may do next, as often as it stands here.
@@ -212,6 +212,10 @@ impl World {
     fn closed(&mut self, tid: i32, files: Vec<u64>, after: After) {
         if after == After::Exec {
             self.happens(Kind::ProcessExec, tid, tid);
+            let is_last = |file: &OpenFile| (file.in_tables, file.closing, file.in_calls) == (0, 1, 0);
+            let last =
+                files.iter().copied().filter(|file| self.files.get(file).is_some_and(is_last)).collect();
+            self.model.exec_closes(self.tasks[&tid].life, self.events, &last);
             self.task(tid).doing = Doing::Letting { files, after };
         } else {
             self.let_go(tid, files, after);

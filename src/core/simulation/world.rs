@@ -48,7 +48,8 @@ pub struct World {
     pub watched: Vec<(Weak<()>, usize, Instance)>,
     pub source: SourceSide,
     pub model: Model,
-    events: u32,
+    /// The uid of the last event.
+    pub events: u32,
     /// Steps that are left before everything comes to rest.
     pub steps_left: u32,
     pub steps: u64,
