@@ -101,6 +101,12 @@ impl RingReader {
         Self::position_in(&self.consumer).load(Ordering::Relaxed)
     }
 
+    /// Passes over all that is written. True if there was anything.
+    pub fn skip(&self) -> bool {
+        let written = self.written();
+        Self::position_in(&self.consumer).swap(written, Ordering::AcqRel) != written
+    }
+
     /// How many records were found reserved and not yet written.
     pub fn waits(&self) -> u64 {
         self.waits

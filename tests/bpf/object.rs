@@ -1,4 +1,4 @@
-//! The committed object is what its source says.
+//! The committed objects are what their sources say.
 
 use crate::device::client::project;
 use crate::device::program::finish;
@@ -10,15 +10,15 @@ use std::process::Command;
 const CLANG: &str = "clang-14";
 
 #[test]
-fn the_object_is_made_from_the_source_beside_it() {
-    let programs = project("src/source/bpf/programs");
+fn the_objects_are_made_from_the_sources_beside_them() {
+    let programs = project("src/source/programs");
     let version = Command::new(CLANG).arg("--version").output();
     let version =
         version.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     if !version.starts_with("Debian clang version 14.0.6") {
         // Straight to the terminal: the harness keeps what a passing test prints to itself.
         let warning =
-            "NOT RUN: whether the BPF object is made from its source: that takes Debian 12's clang-14\n";
+            "NOT RUN: whether the BPF objects are made from their sources: that takes Debian 12's clang-14\n";
         fs::write("/dev/stderr", warning).expect("standard error");
         return;
     }
@@ -29,6 +29,6 @@ fn the_object_is_made_from_the_source_beside_it() {
     for entry in fs::read_dir(scratch.path("built")).expect("it is there") {
         let name = entry.expect("it is readable").file_name();
         let same = fs::read(scratch.path("built").join(&name)).ok() == fs::read(programs.join(&name)).ok();
-        assert!(same, "src/source/bpf/programs/{name:?} is old: run src/source/bpf/programs/build");
+        assert!(same, "src/source/programs/{name:?} is old: run src/source/programs/build");
     }
 }

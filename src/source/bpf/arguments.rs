@@ -13,7 +13,7 @@ use super::event::TaskEvent;
 /// So many bytes are kept for who asks; older ones go.
 const MOST_WAITING: usize = 64 << 20;
 
-/// `struct arguments` of `programs/shared.h`, but for its text.
+/// `struct arguments` of `../programs/shared.h`, but for its text.
 #[derive(FromBytes, Immutable, KnownLayout)]
 #[repr(C)]
 struct Header {

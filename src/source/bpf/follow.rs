@@ -2,7 +2,7 @@
 //!
 //! A new task is followed because its creator is. The members that a tree has when somebody begins to follow
 //! it are searched, in passes over all tasks until one finds nobody new; and while that lasts, the programs
-//! see to it that nobody slips through by a birth, or by the end of a parent (`programs/follow.h`).
+//! see to it that nobody slips through by a birth, or by the end of a parent (`../programs/follow.h`).
 
 use std::collections::HashMap;
 use std::io;

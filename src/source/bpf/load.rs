@@ -20,9 +20,9 @@ use super::Options;
 use super::refusal::Refusal;
 use super::words::{MOST_PIDS, Words};
 
-/// What `programs/build` makes of `programs/events.bpf.c`.
+/// What `../programs/build` makes of `../programs/events.bpf.c`.
 static OBJECT: &[u8] =
-    aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/source/bpf/programs/events.bpf.o"));
+    aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/source/programs/events.bpf.o"));
 
 /// The tracepoints, each with its programs.
 type Programs = [(&'static str, &'static [&'static str]); 3];
@@ -155,7 +155,7 @@ fn iterator(object: &mut Ebpf, name: &'static str, btf: &Btf) -> Result<TaskIter
 }
 
 /// The descriptor of a map.
-fn map(object: &Ebpf, name: &str) -> Result<OwnedFd, Refusal> {
+pub(in crate::source) fn map(object: &Ebpf, name: &str) -> Result<OwnedFd, Refusal> {
     let map = match object.map(name) {
         Some(Map::Array(map) | Map::RingBuf(map)) => map,
         _ => return Err(Refusal::Object(format!("no map {name}"))),

@@ -38,6 +38,7 @@ pub use arguments::ExecArguments;
 pub use clean::BpfEvents;
 pub use event::{Input, LostKind, Member, StartTime, TaskEvent, Usage};
 pub use follow::FollowError;
+pub(in crate::source) use load::map;
 pub use refusal::Refusal;
 
 use arguments::Arguments;

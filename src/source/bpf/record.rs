@@ -1,4 +1,4 @@
-//! The records of the ring: `struct record` of `programs/shared.h`.
+//! The records of the ring: `struct record` of `../programs/shared.h`.
 
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 

@@ -58,11 +58,11 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    pub(super) fn io(action: &'static str) -> impl FnOnce(Errno) -> Refusal {
+    pub(in crate::source) fn io(action: &'static str) -> impl FnOnce(Errno) -> Refusal {
         move |errno| Refusal::Io { action, errno }
     }
 
-    pub(super) fn of_object(error: &EbpfError) -> Refusal {
+    pub(in crate::source) fn of_object(error: &EbpfError) -> Refusal {
         if is_permission(error) {
             return denied();
         }
@@ -73,7 +73,7 @@ impl Refusal {
         Refusal::Object(chain(error))
     }
 
-    pub(super) fn of_program(program: &'static str, error: &ProgramError) -> Refusal {
+    pub(in crate::source) fn of_program(program: &'static str, error: &ProgramError) -> Refusal {
         match error {
             _ if is_permission(error) => denied(),
             ProgramError::LoadError { verifier_log, io_error } => {

@@ -1,4 +1,4 @@
-//! The words that the programs and we share: one of each task id. `programs/shared.h` is the same in C.
+//! The words that the programs and we share: one of each task id. `../programs/shared.h` is the same in C.
 
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd;

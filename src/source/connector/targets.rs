@@ -115,15 +115,11 @@ impl Targets {
     /// Nobody.
     pub fn new(observer: Observer) -> io::Result<Targets> {
         let exits = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let warning = ExitWarning::new().and_then(|warning| {
-            exits.add(&warning, EpollEvent::new(EpollFlags::EPOLLIN, WARNING))?;
-            Ok(warning)
-        });
-        if let Err(errno) = &warning {
-            observer.say(format_args!(
-                "exits are told some microseconds later than they could be, since the kernel takes no BPF \
-                 program of ours: {errno}"
-            ));
+        let warning = ExitWarning::new();
+        match &warning {
+            Ok(warning) => exits.add(warning, EpollEvent::new(EpollFlags::EPOLLIN, WARNING))?,
+            Err(refusal) => observer
+                .say(format_args!("exits are told some microseconds later than they could be: {refusal}")),
         }
         Ok(Targets { targets: HashMap::new(), exits, warning: warning.ok(), observer, useless: Vec::new() })
     }
