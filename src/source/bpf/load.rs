@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::Ordering;
+use std::thread;
 
 use aya::maps::Map;
 use aya::programs::{BtfTracePoint, Iter, Program};
@@ -95,8 +96,14 @@ impl Loaded {
         }
         let size = |bytes| ring_size(bytes).map_err(Refusal::io("ask for the size of a page"));
         let (size, arguments_size) = (size(options.ring)?, size(options.arguments)?);
-        let btf = Btf::from_sys_fs().map_err(|error| Refusal::of_btf(&error))?;
-        let mut object = EbpfLoader::new()
+        // A loader begins by reading the kernel's types for itself, which takes as long as it does us.
+        let (mut loader, btf) = thread::scope(|scope| {
+            let btf = scope.spawn(Btf::from_sys_fs);
+            (EbpfLoader::new(), btf.join())
+        });
+        let btf = btf.map_err(|_| Refusal::Object("the kernel's BTF cannot be read".into()))?;
+        let btf = btf.map_err(|error| Refusal::of_btf(&error))?;
+        let mut object = loader
             .btf(Some(&btf))
             .map_max_entries("ring", size.get() as u32)
             .map_max_entries("arguments", arguments_size.get() as u32)

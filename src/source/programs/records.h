@@ -69,12 +69,15 @@ INLINE struct record *reserve_empty(enum kind kind)
 INLINE struct record *reserve(enum kind kind, const struct task_struct *by, const struct task_struct *subject)
 {
 	struct record *record = reserve_empty(kind);
+	const struct cred *credentials;
 
 	if (record) {
 		record->start = subject->start_boottime;
 		record->tid = by->pid;
 		record->tgid = by->tgid;
-		record->uid = subject->real_cred->uid.val;
+		/* For each pointer that is followed without a helper, the verifier searches the kernel's types by name. */
+		if (!READ(credentials, subject, real_cred))
+			READ(record->uid, credentials, uid.val);
 	}
 	return record;
 }
