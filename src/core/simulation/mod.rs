@@ -12,6 +12,7 @@ mod tasks;
 mod toys;
 mod world;
 
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -40,7 +41,8 @@ struct Outcome {
 /// One run.
 fn run(tape: Tape) -> Outcome {
     let toy = Toy::new(World::new(tape, STEPS));
-    let fault = serve(&toy).err();
+    let served = panic::catch_unwind(AssertUnwindSafe(|| serve(&toy)));
+    let fault = served.unwrap_or_else(|_| Err("the core panicked".into())).err();
     let world = std::rc::Rc::try_unwrap(toy.world).ok().expect("the core is gone").into_inner();
     Outcome {
         fault: world.fault.or(fault),
@@ -82,6 +84,7 @@ fn until_at_rest(core: &mut Core<Toy, Toy, Toy>, toy: &Toy) -> Result<(), String
     let nobody = std::fs::File::open("/dev/null").map_err(|error| error.to_string())?;
     let stop = std::os::fd::AsFd::as_fd(&nobody);
     for _ in 0..20_000 {
+        toy.world.borrow_mut().looks = 0;
         core.work().map_err(|error| error.to_string())?;
         core.sleep(stop).map_err(|error| error.to_string())?;
         let world = toy.world.borrow();

@@ -53,6 +53,8 @@ pub struct World {
     /// Steps that are left before everything comes to rest.
     pub steps_left: u32,
     pub steps: u64,
+    /// How often the core has turned to this world since it was last about to sleep.
+    pub looks: u32,
     /// Everybody is to end.
     pub ending: bool,
     /// Nothing happens any more unless the core does something.
@@ -86,6 +88,7 @@ impl World {
             events: 0,
             steps_left: steps,
             steps: 0,
+            looks: 0,
             ending: false,
             at_rest: false,
             log: vec![format!("{carrier:?}, room for {room} signals, lossy: {lossy}, {numbers} numbers")],
