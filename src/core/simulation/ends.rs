@@ -106,6 +106,7 @@ impl World {
             self.tasks.insert(tgid, task);
             self.owner(tgid).told = false;
             self.model.task_ends((life, tid));
+            self.left_by_exec.push((tid, tgid, u64::MAX));
         }
         if sets_uid {
             let uids = &mut self.owner(tgid).uids;

@@ -212,6 +212,9 @@ impl World {
     fn closed(&mut self, tid: i32, files: Vec<u64>, after: After) {
         if after == After::Exec {
             self.happens(Kind::ProcessExec, tid, tid);
+            let made = self.source.made;
+            let left = self.left_by_exec.iter_mut().filter(|(_, tgid, _)| *tgid == tid);
+            left.for_each(|(.., place)| *place = made.min(*place));
             let is_last = |file: &OpenFile| (file.in_tables, file.closing, file.in_calls) == (0, 1, 0);
             let last =
                 files.iter().copied().filter(|file| self.files.get(file).is_some_and(is_last)).collect();

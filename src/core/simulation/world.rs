@@ -44,6 +44,11 @@ pub struct World {
     pub requests: VecDeque<Request>,
     pub last_request: u64,
     last_number: i32,
+    /// Numbers that threads left behind when an exec gave them that of their process, which is told here too, and the
+    /// place of that exec among what the source makes. A new thread of the same process with such a number, before the
+    /// core has heard of the exec, would pass for the old one: that takes 32,000 births within a millisecond or so, and
+    /// is left out.
+    pub left_by_exec: Vec<(i32, i32, u64)>,
     /// Whose ends the core wants to hear of, for as long as it holds the process.
     pub watched: Vec<(Weak<()>, usize, Instance)>,
     pub source: SourceSide,
@@ -82,6 +87,7 @@ impl World {
             requests: VecDeque::new(),
             last_request: 0,
             last_number: INIT,
+            left_by_exec: Vec::new(),
             watched: Vec::new(),
             source: SourceSide::default(),
             model: Model::default(),
@@ -123,7 +129,11 @@ impl World {
             return None;
         }
         let after = self.last_number;
-        let numbers = || (INIT..=self.numbers).filter(|number| !self.tasks.contains_key(number));
+        let unheard = self.source.items.front().map_or(u64::MAX, |(place, _)| *place);
+        self.left_by_exec.retain(|(.., place)| *place >= unheard);
+        let is_left = |number: &i32| self.left_by_exec.iter().any(|(left, ..)| left == number);
+        let numbers =
+            || (INIT..=self.numbers).filter(|number| !self.tasks.contains_key(number) && !is_left(number));
         let free = numbers().find(|number| *number > after).or_else(|| numbers().next())?;
         self.last_number = free;
         Some(free)
