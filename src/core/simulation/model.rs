@@ -258,6 +258,11 @@ impl Model {
         let late = &self.owed[at];
         let files = |owed: &Owed| self.registrations.get(&(owed.monitor, owed.target)).map(|it| &it.files);
         let births = EventMask::PROCESS_FORK | EventMask::THREAD_CREATE;
+        // A registration that is being made again may have another file by now, and no doubt about it.
+        let is_renewed = |owed: &Owed| {
+            let call = self.calls.get(&owed.monitor).map(|(call, _)| call);
+            call.is_some_and(|call| call.target == owed.target && call.signal.is_some())
+        };
         // What waits for room goes with a DEREGISTER, before that has returned.
         let may_be_forgotten = |owed: &Owed| {
             let call = self.calls.get(&owed.monitor).map(|(call, _)| call);
@@ -269,7 +274,8 @@ impl Model {
             owed.must
                 && !may_be_forgotten(owed)
                 && owed.monitor == late.monitor
-                && (owed.target == late.target || is_birth && files(owed) == files(late))
+                && (owed.target == late.target
+                    || is_birth && files(owed) == files(late) && !is_renewed(late) && !is_renewed(owed))
         })
     }
 
