@@ -80,17 +80,19 @@ impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
                 return Ok(());
             }
         };
+        let key = Key { monitor, target: Tid(command.pid) };
         let registered =
             self.driver.register(through, monitor, self.monitors.credentials(monitor, caller), command);
         if registered.is_ok() {
             self.closings.used(through, monitor);
+            // What an earlier thread with this number left behind is the caller's now.
+            self.owing.remove(&key);
         }
         if registered != Ok(Registered::New) {
             self.monitors.drop_if_unused(monitor.instance);
             self.answer(ticket, registered.map(drop));
             return Ok(());
         }
-        let key = Key { monitor, target: Tid(command.pid) };
         self.monitors.hold(monitor);
         self.watch(key);
         if let Err(error) = self.source.commit() {
@@ -117,11 +119,12 @@ impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
         match self.monitors.known(caller) {
             Some(monitor) => {
                 let key = Key { monitor, target: Tid(command.pid) };
-                // Of an earlier thread with this number, which is not the caller's.
                 if self.owing.contains(&key) {
-                    self.end_silent(key);
+                    // An earlier thread's with this number, which only waits for its last signals.
+                    self.answer(ticket, Err(Errno::EINVAL));
+                } else {
+                    self.deregister_when_known(ticket, through, key, command.events);
                 }
-                self.deregister_when_known(ticket, through, key, command.events);
             }
             None => self.answer(ticket, Err(Errno::EINVAL)),
         }
