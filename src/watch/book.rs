@@ -134,6 +134,11 @@ impl Book {
             }
             News::Exit { uid, status, usage } => {
                 let Some(living) = self.living.get_mut(&pid) else { return unknown };
+                if let Some(main) = living.main_ended {
+                    // It ends once. What comes between was lost: another's birth, or an exec by a thread of it.
+                    self.end(pid, if status == main { main } else { None }, None, at, tell);
+                    return unknown;
+                }
                 living.process.uid = uid.or(living.process.uid);
                 if usage.is_none() && !living.threads.is_empty() {
                     living.main_ended = Some(status);
@@ -349,6 +354,18 @@ mod tests {
             assert_eq!((process.exit_code, process.cpu_ns), (code, Some(70)));
             assert!(book.is_empty());
         }
+    }
+
+    #[test]
+    fn a_main_thread_that_ends_twice_is_anothers() {
+        let mut book = book(true);
+        tell(&mut book, 10, News::ThreadCreate { tid: 20, creator: Some(10) });
+        assert_eq!(tell(&mut book, 10, exit(0, None)), []);
+        let mut told = Vec::new();
+        let again = Input { pid: Some(10), at: Stamp(100), what: exit(1, None) };
+        assert_eq!(book.take(again, |_, what| told.push(what)), Some(Kind::Exit), "one of the two is missed");
+        assert_eq!(exits(&told).len(), 1);
+        assert!(book.is_empty());
     }
 
     #[test]
