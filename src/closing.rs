@@ -29,8 +29,7 @@ const LONG_STEP: Duration = Duration::from_millis(100);
 /// has passed says nothing; and what a hypervisor takes away may count as run.
 const RUN_TIME: u64 = 4_000_000;
 
-/// The same after an exec. Its new program alone waits for that, so that there may be more of it: on a busy host an
-/// emulated processor was taken away for longer than the other time.
+/// The same after an exec. Its new program alone waits for that, so that there may be more of it.
 const RUN_TIME_OF_EXEC: u64 = 50_000_000;
 
 /// How long a closer is waited for that cannot be seen to have gone on.
@@ -213,9 +212,7 @@ impl<Y: System> Closings<Y> {
 
     /// The task has done something since: what it closed would have been released before.
     pub fn past(&mut self, task: Tid) {
-        let before = self.closings.len();
-        self.closings.retain(|closing| closing.by != task);
-        self.cleared |= self.closings.len() < before;
+        self.keep(|closing| closing.by != task);
     }
 
     /// The file is released; to be called before that is answered.
@@ -248,13 +245,12 @@ impl<Y: System> Closings<Y> {
 
     /// Forgets the closers that had gone on at the look; to be called when the device queue has been drained.
     pub fn forget_past(&mut self) {
-        let (before, now) = (self.closings.len(), self.system.now());
-        self.closings.retain_mut(|closing| {
+        let now = self.system.now();
+        for closing in &mut self.closings {
             let may_release = !self.releasing.is_empty() && closing.is_recent(now);
             closing.gone_on &= !may_release && !self.asking.contains(&closing.by);
-            !closing.gone_on
-        });
-        self.cleared |= self.closings.len() < before;
+        }
+        self.keep(|closing| !closing.gone_on);
     }
 
     /// True while one of those who close the file may be about to release it, so that a monitor in this process
@@ -272,6 +268,12 @@ impl<Y: System> Closings<Y> {
     /// True if some doubt has ended since the last call.
     pub fn have_cleared(&mut self) -> bool {
         std::mem::take(&mut self.cleared)
+    }
+
+    fn keep(&mut self, stays: impl Fn(&Closing) -> bool) {
+        let before = self.closings.len();
+        self.closings.retain(stays);
+        self.cleared |= self.closings.len() < before;
     }
 
     /// When [`look`](Closings::look) will find something new. Looking in good time, and not only when

@@ -40,6 +40,7 @@ pub use event::{Input, LostKind, Member, StartTime, TaskEvent, Usage};
 pub use follow::FollowError;
 pub(in crate::source) use load::map;
 pub use refusal::Refusal;
+pub(in crate::source) use words::MOST_PIDS;
 
 use arguments::Arguments;
 use exits::Exits;

@@ -24,7 +24,10 @@ pub enum Refusal {
     )]
     PidNamespace,
     /// EPERM of bpf(2).
-    #[error("the kernel lets us load no BPF programs: run it as root, or with CAP_BPF and CAP_PERFMON")]
+    #[error(
+        "the kernel lets us load no BPF programs: run it as root, or with CAP_BPF and CAP_PERFMON, and before Linux 5.11 \
+         with ulimit -l unlimited"
+    )]
     NotPermitted,
     /// EPERM of bpf(2) in spite of all capabilities.
     #[error(

@@ -38,7 +38,7 @@ pub(super) mod bit {
 }
 
 /// `PID_MAX_LIMIT` of a 64-bit kernel: no pid is this large.
-pub(super) const MOST_PIDS: NonZeroUsize = NonZeroUsize::new(4 << 20).expect("more than 0");
+pub(in crate::source) const MOST_PIDS: NonZeroUsize = NonZeroUsize::new(4 << 20).expect("more than 0");
 
 /// The words of all numbers that a task can have.
 #[derive(Debug)]

@@ -19,16 +19,13 @@ use aya::{Ebpf, EbpfLoader};
 use nix::sched::sched_getcpu;
 
 use crate::ids::Tid;
-use crate::source::bpf::{Refusal, map};
+use crate::source::bpf::{MOST_PIDS, Refusal, map};
 use crate::sys::bpf_memory::{MappedWords, RingReader, page_size};
 use crate::sys::clock::monotonic_ns;
 
 /// What `../programs/build` makes of `../programs/warning.bpf.c`.
 static OBJECT: &[u8] =
     aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/source/programs/warning.bpf.o"));
-
-/// No pid is this large (PID_MAX_LIMIT of a 64-bit kernel).
-const MOST_PIDS: usize = 4 << 20;
 
 /// Shorter sleeps than this, in ticks, are not worth a warning: the `latency` benchmark gains nothing with
 /// pauses of 2 to 15 ms, and with 300 ms a quarter.
@@ -49,7 +46,7 @@ const WATCHED: usize = 4;
 const NOBODY: u32 = 0;
 
 const BITS: usize = u32::BITS as usize;
-const WORDS: NonZeroUsize = NonZeroUsize::new(WATCHED + MOST_PIDS / BITS).expect("more than 0");
+const WORDS: NonZeroUsize = NonZeroUsize::new(WATCHED + MOST_PIDS.get() / BITS).expect("more than 0");
 
 /// Wakes who polls it, when a watched process begins to exit on another processor.
 #[derive(Debug)]
@@ -96,7 +93,7 @@ impl ExitWarning {
     }
 
     fn bit(&self, tid: Tid) -> Option<(&AtomicU32, u32)> {
-        let pid = usize::try_from(tid.0).ok().filter(|pid| *pid < MOST_PIDS)?;
+        let pid = usize::try_from(tid.0).ok().filter(|pid| *pid < MOST_PIDS.get())?;
         Some((self.words.get(WATCHED + pid / BITS)?, 1 << (pid % BITS)))
     }
 

@@ -15,6 +15,7 @@ use crate::descriptors;
 use crate::event::{Event, Kind};
 use crate::ids::{Stamp, Tgid, Tid, Uid};
 use crate::observe::Observer;
+use crate::source::bpf::Refusal;
 use crate::sys::clock::monotonic_ns;
 use crate::sys::pidfd::PidFd;
 use crate::sys::procfs::{self, FileId};
@@ -115,11 +116,14 @@ impl Targets {
     /// Nobody.
     pub fn new(observer: Observer) -> io::Result<Targets> {
         let exits = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let warning = ExitWarning::new();
-        match &warning {
-            Ok(warning) => exits.add(warning, EpollEvent::new(EpollFlags::EPOLLIN, WARNING))?,
-            Err(refusal) => observer
-                .say(format_args!("exits are told some microseconds later than they could be: {refusal}")),
+        let warning = ExitWarning::new().and_then(|warning| {
+            let added = exits.add(&warning, EpollEvent::new(EpollFlags::EPOLLIN, WARNING));
+            added.map_err(Refusal::io("wait for a BPF program"))?;
+            Ok(warning)
+        });
+        if let Err(refusal) = &warning {
+            observer
+                .say(format_args!("exits are told some microseconds later than they could be: {refusal}"));
         }
         Ok(Targets { targets: HashMap::new(), exits, warning: warning.ok(), observer, useless: Vec::new() })
     }

@@ -33,7 +33,6 @@ INLINE u32 is_scanning(void)
 INLINE void introduce(const struct task_struct *task)
 {
 	const struct task_struct *parent;
-	const struct cred *credentials;
 	struct state *state = the_state();
 	struct record *record;
 	u32 *own;
@@ -58,8 +57,7 @@ INLINE void introduce(const struct task_struct *task)
 	record->tid = pid;
 	READ(record->tgid, task, tgid);
 	READ(record->start, task, start_boottime);
-	if (!READ(credentials, task, real_cred))
-		READ(record->uid, credentials, uid.val);
+	read_uid(&record->uid, task);
 	if (!READ(parent, task, real_parent))
 		READ(record->other, parent, tgid);
 	record->flags = IS_FOLLOWED | (record->tid == record->tgid ? 0 : IS_THREAD);

@@ -75,6 +75,9 @@ struct task_struct {
 	char comm[TASK_COMM_LEN];
 } RELOCATED;
 
+/* PID_MAX_LIMIT of a 64-bit kernel (include/linux/threads.h) */
+#define MOST_PIDS (4 << 20)
+
 /* include/linux/bpf.h */
 struct bpf_iter__task {
 	struct task_struct *task;

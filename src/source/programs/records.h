@@ -65,19 +65,28 @@ INLINE struct record *reserve_empty(enum kind kind)
 	return record;
 }
 
+/*
+ * The task's real uid. By a helper: for each pointer that a program follows by
+ * itself, the verifier searches the kernel's types by name.
+ */
+INLINE void read_uid(u32 *uid, const struct task_struct *task)
+{
+	const struct cred *credentials;
+
+	if (!READ(credentials, task, real_cred))
+		READ(*uid, credentials, uid.val);
+}
+
 /* One about what `by` did to `subject`. */
 INLINE struct record *reserve(enum kind kind, const struct task_struct *by, const struct task_struct *subject)
 {
 	struct record *record = reserve_empty(kind);
-	const struct cred *credentials;
 
 	if (record) {
 		record->start = subject->start_boottime;
 		record->tid = by->pid;
 		record->tgid = by->tgid;
-		/* For each pointer that is followed without a helper, the verifier searches the kernel's types by name. */
-		if (!READ(credentials, subject, real_cred))
-			READ(record->uid, credentials, uid.val);
+		read_uid(&record->uid, subject);
 	}
 	return record;
 }

@@ -44,9 +44,6 @@
 /* What a new task on the number must not inherit from the last one. */
 #define OF_LAST_OWNER (FOLLOW | KNOWN | EXITING | HOLD | HELD | PIDFD)
 
-/* PID_MAX_LIMIT of a 64-bit kernel. */
-#define MOST_PIDS (4 << 20)
-
 /* ---- A record of the ring ---- */
 
 enum kind {

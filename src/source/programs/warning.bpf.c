@@ -8,8 +8,6 @@
 
 char licence[] SECTION("license") = "Dual MIT/GPL";
 
-/* PID_MAX_LIMIT of a 64-bit kernel. */
-#define MOST_PIDS (4 << 20)
 #define BITS 32
 
 /* A tick is 2 to the power of this, in nanoseconds. */
