@@ -38,6 +38,11 @@ pub fn task_status(tid: i32) -> io::Result<TaskStatus> {
     })
 }
 
+/// The real uid of who has this number now, a zombie included, in the reader's user namespace.
+pub fn real_uid(tid: i32) -> Option<u32> {
+    task_status(tid).ok().map(|status| status.real_uid)
+}
+
 /// Reads a file that the kernel hands out in one piece; no file of a task's that is read here is longer
 /// than the buffer, but for its last lines.
 fn read<'a>(path: &str, buffer: &'a mut [u8; 4096]) -> io::Result<&'a [u8]> {

@@ -4,7 +4,7 @@ use super::harness::{ALL, Death, EXIT, Watcher, events, free_number, id, quiet_c
 use crate::device::program::Program;
 use kmonitor::abi::EventMask;
 use kmonitor::event::Kind;
-use kmonitor::ids::{Tgid, Tid};
+use kmonitor::ids::{Tgid, Tid, Uid};
 use kmonitor::source::bpf::Options;
 use kmonitor::sys::procfs::task_stat;
 use std::process::Command;
@@ -195,4 +195,33 @@ fn a_ring_of_one_page_delivers_every_exit_once() {
     let counters = watcher.source.counters();
     assert!(counters.lost > 50, "{counters:?}");
     assert_eq!(counters.lost, counters.exits_recovered);
+}
+
+#[test]
+fn what_was_lost_of_a_numbers_owner_comes_before_the_next_ones_birth() {
+    let mut watcher = Watcher::with(Options { ring: 1, ..Options::default() });
+    let [crowd, number, dead] = [free_number(), free_number(), free_number()];
+    watcher.watch(crowd, ALL);
+    watcher.watch(number, ALL);
+    let [mut of_crowd, mut of_number] = [crowd, number].map(|number| start("reuse", &[&number.to_string()]));
+    let live = |program: &mut Program| {
+        program.say("");
+        assert_eq!(program.line(), "done");
+    };
+    // A page has room for 56 records; a life has two.
+    (0..40).for_each(|_| live(&mut of_crowd));
+    live(&mut of_number);
+    // To find out whether this process is dead, the ring is read, but not what was lost.
+    watcher.source.watch(dead, EXIT);
+    live(&mut of_number);
+    watcher.drain_to_mark();
+    let lives: Vec<_> = events(&watcher.inputs)
+        .filter(|event| event.subject == number)
+        .map(|event| (event.kind, event.uid, event.start.is_some()))
+        .collect();
+    let root = Some(Uid::ROOT);
+    let expected =
+        [(Kind::ProcessExit, None, false), (Kind::ProcessFork, root, true), (Kind::ProcessExit, root, true)];
+    assert_eq!(lives, expected, "{:?}", watcher.source.counters());
+    assert_eq!(watcher.source.counters().exits_recovered, 2, "one of each number");
 }

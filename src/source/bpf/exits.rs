@@ -7,15 +7,15 @@ use std::collections::{HashMap, VecDeque};
 use std::fs;
 use std::io;
 use std::mem;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::resource::{Resource, getrlimit};
 
+use crate::descriptors;
 use crate::ids::{Tid, Uid};
 use crate::sys::pidfd::PidFd;
 use crate::sys::procfs;
@@ -142,7 +142,7 @@ impl Exits {
     /// the ring was read since. Its user, if he can be known, and its status.
     pub fn unrecorded(&mut self, words: &Words, tid: Tid) -> Option<(Option<Uid>, Option<ExitStatus>)> {
         let pidfd = self.armed.get(&tid).filter(|pidfd| pidfd.has_exited())?;
-        let uid = procfs::task_status(tid.0).ok().map(|status| Uid(status.real_uid));
+        let uid = procfs::real_uid(tid.0).map(Uid);
         // Last: until then the number was this process's.
         let known = (uid.filter(|_| !pidfd.is_reaped()), status(pidfd, tid));
         self.disarm(words, tid);
@@ -224,9 +224,7 @@ impl Exits {
     /// Opens a pidfd and polls it. EMFILE: what is left is needed elsewhere.
     fn open(&self, tid: Tid) -> Result<PidFd, Errno> {
         let pidfd = PidFd::open(tid.0)?;
-        let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
-        // The kernel gives out the lowest number that is free.
-        if pidfd.as_fd().as_raw_fd() as u64 + SPARE >= limit {
+        if !descriptors::leaves(SPARE, &pidfd) {
             return Err(Errno::EMFILE);
         }
         self.poll.add(&pidfd, EpollEvent::new(EpollFlags::EPOLLIN, tid.0 as u32 as u64))?;

@@ -22,6 +22,10 @@ impl BpfSource {
             kind::BORN => {
                 self.end_wait(Tid(record.other));
                 self.exits.disarm(&self.loaded.words, Tid(record.other));
+                if record.word & bit::LOST_OF_LAST_OWNER != 0 {
+                    let of_last_owner = record.word & (bit::LOST_OF_LAST_OWNER | bit::FOLLOW);
+                    self.recover_one(Tid(record.other), of_last_owner, None);
+                }
                 if record.word & bit::PROCESS_ENDS != 0 {
                     self.arm_later(Tid(record.other));
                 }
@@ -103,7 +107,8 @@ impl BpfSource {
         if self.exits.held(tid).is_none() && exits::is_exiting(tid) {
             self.counters.exits_late += 1;
             let followed = self.loaded.words.set(tid, bit::HELD) & bit::FOLLOW != 0;
-            self.hold(unrecorded(Kind::ProcessExit, tid, followed), false);
+            let uid = procfs::real_uid(tid.0).map(Uid);
+            self.hold(TaskEvent { uid, ..unrecorded(Kind::ProcessExit, tid, followed) }, false);
         }
     }
 
@@ -164,7 +169,7 @@ fn own(kind: Kind, record: &Record) -> TaskEvent {
     }
 }
 
-/// An event of a process that is known to have happened.
+/// An event of a process that is known to have happened, and whose uid and status are not known.
 pub(super) fn unrecorded(kind: Kind, tid: Tid, followed: bool) -> TaskEvent {
     TaskEvent {
         kind,
@@ -172,7 +177,7 @@ pub(super) fn unrecorded(kind: Kind, tid: Tid, followed: bool) -> TaskEvent {
         tgid: Some(Tgid(tid.0)),
         subject: tid,
         former: tid,
-        uid: procfs::task_status(tid.0).ok().map(|status| Uid(status.real_uid)),
+        uid: None,
         start: None,
         status: None,
         usage: None,

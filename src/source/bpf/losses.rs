@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::event::Kind;
-use crate::ids::Tid;
+use crate::ids::{Tid, Uid};
 use crate::sys::bpf_memory::MappedWords;
 use crate::sys::procfs;
 
@@ -150,7 +150,10 @@ impl BpfSource {
             let tid = Tid(number);
             if self.loaded.words.load(tid) & bit::LOST != 0 {
                 let word = self.loaded.words.clear(tid, bit::LOST);
-                self.recover_one(tid, word);
+                let uid = procfs::real_uid(number).map(Uid);
+                // Last: until then the number had no other owner.
+                let uid = uid.filter(|_| (self.loaded.words.load(tid) ^ word) & bit::EXITING == 0);
+                self.recover_one(tid, word, uid);
             }
         }
         for (kind, open) in KINDS.iter().zip(&mut self.losses.open) {
@@ -181,20 +184,23 @@ impl BpfSource {
         }
     }
 
-    fn recover_one(&mut self, tid: Tid, word: u32) {
+    /// Delivers what was lost of this number's owner, as its word knows. `uid` is that of the task that has the number.
+    pub(super) fn recover_one(&mut self, tid: Tid, word: u32, uid: Option<Uid>) {
         let followed = word & bit::FOLLOW != 0;
+        // Who has not begun to exit has the number from the one that has.
+        let uid_at_exit = uid.filter(|_| word & bit::EXITING != 0);
         if word & bit::LOST_BIRTH != 0 && word & bit::EXITING == 0 {
             self.end_wait(tid);
         }
         if word & bit::LOST_EXEC != 0 {
-            self.recovered(EXECS, unrecorded(Kind::ProcessExec, tid, followed));
+            self.recovered(EXECS, TaskEvent { uid, ..unrecorded(Kind::ProcessExec, tid, followed) });
         }
         if word & bit::LOST_THREAD_EXIT != 0 {
-            let exit = TaskEvent { tgid: None, ..unrecorded(Kind::ThreadExit, tid, followed) };
-            self.recovered(THREAD_EXITS, exit);
+            let exit = unrecorded(Kind::ThreadExit, tid, followed);
+            self.recovered(THREAD_EXITS, TaskEvent { tgid: None, uid: uid_at_exit, ..exit });
         }
         if word & bit::LOST_EXIT != 0 {
-            let exit = unrecorded(Kind::ProcessExit, tid, followed);
+            let exit = TaskEvent { uid: uid_at_exit, ..unrecorded(Kind::ProcessExit, tid, followed) };
             let is_last_owners = word & bit::EXITING != 0 && self.exits.held(tid).is_none();
             if is_last_owners && word & bit::HOLD != 0 && exits::is_exiting(tid) {
                 self.counters.exits_recovered += 1;

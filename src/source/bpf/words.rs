@@ -34,7 +34,9 @@ pub(super) mod bit {
     pub const LOST_THREAD_EXIT: u32 = 0x8000;
     pub const LOST_BIRTH: u32 = 0x10000;
     pub const LOST_CHILDREN: u32 = 0x20000;
-    pub const LOST: u32 = LOST_EXEC | LOST_EXIT | LOST_THREAD_EXIT | LOST_BIRTH | LOST_CHILDREN;
+    pub const LOST: u32 = LOST_OF_LAST_OWNER | LOST_BIRTH | LOST_CHILDREN;
+    /// What the record of a birth on the number takes over.
+    pub const LOST_OF_LAST_OWNER: u32 = LOST_EXEC | LOST_EXIT | LOST_THREAD_EXIT;
 }
 
 /// `PID_MAX_LIMIT` of a 64-bit kernel: no pid is this large.

@@ -234,7 +234,7 @@ impl Targets {
                 // A number that was watched before it was born, or has a new owner.
                 let mut born = Target { registrations: child.registrations, ..Target::look(event.subject) };
                 let creators = self.targets.get(&event.target).and_then(|creator| creator.uid);
-                born.uid = creators.or_else(|| uid_now(event.target)).or(born.uid);
+                born.uid = creators.or_else(|| procfs::real_uid(event.target.0).map(Uid)).or(born.uid);
                 born.as_of = event.at;
                 born.ended = false;
                 born.told = if child.told == Told::Ahead { Told::Ahead } else { Told::No };
@@ -276,7 +276,7 @@ impl Targets {
     /// `None` if nobody can tell any more.
     pub fn uid(&self, event: &Event) -> Option<Uid> {
         let known = self.targets.get(&event.target).and_then(|target| target.uid);
-        known.or_else(|| uid_now(event.subject))
+        known.or_else(|| procfs::real_uid(event.subject.0).map(Uid))
     }
 
     /// True if the task has ended and its exit was not heard of yet, so that it must come at once:
@@ -329,10 +329,6 @@ impl Targets {
 fn open_pidfd(tid: Tid) -> Result<PidFd, Errno> {
     let pidfd = PidFd::open(tid.0)?;
     if descriptors::leaves(SPARE, &pidfd) { Ok(pidfd) } else { Err(Errno::EMFILE) }
-}
-
-fn uid_now(tid: Tid) -> Option<Uid> {
-    procfs::task_status(tid.0).ok().map(|status| Uid(status.real_uid))
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ INLINE int birth(u64 *context, const u32 can_follow, const u32 copy)
 	if (copy && is_repeated(child, BIRTH, copy))
 		return 0;
 	before = __sync_fetch_and_and(own, ~OF_LAST_OWNER);
-	concerned = before & (EVENTS | HELD);
+	concerned = before & (EVENTS | HELD | LOST_OF_LAST_OWNER);
 	/* Before the words: when the search is over, they know. */
 	scanning = can_follow && is_scanning();
 	followed = (load(by) | load(process)) & FOLLOW;
@@ -41,6 +41,10 @@ INLINE int birth(u64 *context, const u32 can_follow, const u32 copy)
 	if (record) {
 		record->other = child->pid;
 		record->flags = (is_thread ? IS_THREAD : 0) | (followed ? IS_FOLLOWED : 0) | (wanted ? IS_WANTED : 0);
+		/* The daemon may have taken it meanwhile: one of us tells. */
+		if (before & LOST_OF_LAST_OWNER)
+			before = (before & ~LOST_OF_LAST_OWNER) |
+				 (__sync_fetch_and_and(own, ~LOST_OF_LAST_OWNER) & LOST_OF_LAST_OWNER);
 		record->word = before;
 		submit(record);
 		return 0;

@@ -43,6 +43,8 @@
 
 /* What a new task on the number must not inherit from the last one. */
 #define OF_LAST_OWNER (FOLLOW | KNOWN | EXITING | HOLD | HELD | PIDFD)
+/* Nor this; but it has not been told, and goes into the record of the birth. */
+#define LOST_OF_LAST_OWNER (LOST_EXEC | LOST_EXIT | LOST_THREAD_EXIT)
 
 /* ---- A record of the ring ---- */
 
