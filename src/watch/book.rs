@@ -110,6 +110,10 @@ impl Book {
             // A child's own children are not wanted then.
             News::Fork { ppid, .. } if !self.follow && !ppid.is_some_and(|ppid| self.lives(ppid)) => {}
             News::Fork { ppid, creator, uid, start } => {
+                // The last owner of the number has ended, and nobody has told.
+                if self.living.get(&pid).is_some_and(|last| last.is_another(start)) {
+                    self.end(pid, None, None, at, &mut tell);
+                }
                 let living = self.child(pid, ppid, creator, uid, start, at);
                 if self.events.fork {
                     tell(What::Fork { process: living.process.clone(), creator_tid: creator });
@@ -239,6 +243,11 @@ impl Book {
 }
 
 impl Living {
+    /// True if a process with the same number that began then is another one. A start that /proc tells is one of ticks.
+    fn is_another(&self, start: Option<StartTime>) -> bool {
+        self.start.zip(start).is_some_and(|(own, other)| own.0 / TICK != other.0 / TICK)
+    }
+
     fn execute(&mut self, program: &Program, cgroup: Option<String>) {
         let Process { pid, entity_id, ppid, uid, .. } = std::mem::take(&mut self.process);
         self.process = Process { pid, entity_id, ppid, uid, cgroup, ..Process::default() };
@@ -366,6 +375,16 @@ mod tests {
         assert_eq!(book.take(again, |_, what| told.push(what)), Some(Kind::Exit), "one of the two is missed");
         assert_eq!(exits(&told).len(), 1);
         assert!(book.is_empty());
+    }
+
+    #[test]
+    fn the_birth_of_a_numbers_next_owner_ends_the_last_one() {
+        let mut book = book(true);
+        let told = tell(&mut book, 10, fork(1));
+        let [What::Exit { process, .. }, What::Fork { .. }] = &told[..] else { panic!("{told:?}") };
+        assert_eq!((process.exit_code, process.process.entity_id.as_deref()), (None, Some("BOOT:10:5")));
+        let told = tell(&mut book, 10, fork(1));
+        let [What::Fork { .. }] = &told[..] else { panic!("the same one: {told:?}") };
     }
 
     #[test]
