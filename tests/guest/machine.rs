@@ -10,6 +10,11 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// The kernel's check of its timer fails where a busy host lets the machine wait. Each complaint of RCU would put the
+/// watchdog off, which gives a stuck machine up.
+const KERNEL_PARAMETERS: &str = "console=ttyS0 quiet panic=-1 oops=panic softlockup_panic=1 watchdog_thresh=60 \
+    rcupdate.rcu_cpu_stall_suppress=1 nokaslr no_timer_check";
+
 /// A running machine. It ends with the value, whatever happens to the test.
 #[derive(Debug)]
 pub struct Machine {
@@ -55,8 +60,7 @@ impl Machine {
             .arg(kernel)
             .arg("-initrd")
             .arg(image)
-            // The kernel's check of its timer fails where a busy host lets the machine wait.
-            .args(["-append", "console=ttyS0 quiet panic=-1 oops=panic softlockup_panic=1 watchdog_thresh=60 nokaslr no_timer_check"])
+            .args(["-append", KERNEL_PARAMETERS])
             .env("TMPDIR", scratch.path(""))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -192,8 +192,10 @@ impl Guest {
         self.run_within(DEADLINE)
     }
 
-    /// The same, with a limit of real time for all steps, which starts when the first can run. A machine whose
-    /// emulated processors wait for each other for two minutes is given up, and another one tried.
+    /// The same, with a limit of real time for all steps, which starts when the first can run. A machine that is stuck
+    /// for two minutes is given up, and another one tried: when the kernel changes an instruction that both processors
+    /// execute, as it does to attach a BPF program, QEMU 7.2 may execute the breakpoint between the old and the new one
+    /// for ever (seen: the memory had the new one).
     pub fn run_within(self, deadline: Duration) -> Result<Report, GuestError> {
         match self.run_once(deadline) {
             Err(GuestError::Guest(fallen)) if fallen.console.contains("soft lockup") => {
