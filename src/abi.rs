@@ -36,6 +36,25 @@ impl EventMask {
     /// A main thread ended.
     pub const PROCESS_EXIT: EventMask = EventMask(0x40);
 
+    /// The bits with their names in `linux/kmonitor.h`, in lower case and without `KMONITOR_`.
+    const NAMES: [(EventMask, &str); 7] = [
+        (EventMask::THREAD_CREATE, "thread_create"),
+        (EventMask::THREAD_ABORT, "thread_abort"),
+        (EventMask::THREAD_EXIT, "thread_exit"),
+        (EventMask::PROCESS_FORK, "process_fork"),
+        (EventMask::PROCESS_ABORT, "process_abort"),
+        (EventMask::PROCESS_EXEC, "process_exec"),
+        (EventMask::PROCESS_EXIT, "process_exit"),
+    ];
+
+    /// The names of the bits; of unknown ones together, a hexadecimal number.
+    pub fn names(self) -> Vec<String> {
+        let known = Self::NAMES.iter().filter(|(bit, _)| self.intersects(*bit));
+        let unknown = Self::NAMES.iter().fold(self, |rest, (bit, _)| rest.without(*bit));
+        let unknown = (!unknown.is_empty()).then(|| format!("{:#x}", unknown.0));
+        known.map(|(_, name)| (*name).to_owned()).chain(unknown).collect()
+    }
+
     /// True if no bit is set.
     pub fn is_empty(self) -> bool {
         self.0 == 0
@@ -112,6 +131,14 @@ mod tests {
     #[cfg(any(target_arch = "x86", target_arch = "x86_64", target_arch = "arm", target_arch = "aarch64"))]
     fn command_numbers_are_those_of_2004() {
         assert_eq!((REGISTER, DEREGISTER), (0x400C_DE01, 0x400C_DE02));
+    }
+
+    #[test]
+    fn bits_have_names() {
+        assert_eq!(EventMask(0x7f).names().len(), 7);
+        assert_eq!(EventMask(0x68).names(), ["process_fork", "process_exec", "process_exit"]);
+        assert_eq!(EventMask(i32::MIN | 0x201).names(), ["thread_create", "0x80000200"]);
+        assert!(EventMask(0).names().is_empty());
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub const MAIN: [Capability; 1] = [Capability::CAP_KILL];
 /// The process that takes the node away: unmounts, removes the file from whosever directory.
 pub const KEEPER: [Capability; 2] = [Capability::CAP_SYS_ADMIN, Capability::CAP_DAC_OVERRIDE];
 
-/// The outputs.
+/// The outputs, and what tells the status.
 pub const NOTHING: [Capability; 0] = [];
 
 /// Why a right cannot be given up.
@@ -239,6 +239,8 @@ const SERVING: &[i64] = &[
     libc::SYS_setsockopt,
     libc::SYS_getsockopt,
     libc::SYS_shutdown,
+    // Who asks for the status.
+    libc::SYS_accept4,
     libc::SYS_sendmsg,
     libc::SYS_recvmsg,
     // Other processes.

@@ -23,6 +23,7 @@ use crate::observe::Observer;
 use crate::registry::{Limits, Registry};
 use crate::remedy;
 use crate::source::{self, RECEIVE_BUFFER};
+use crate::status::{self, Server};
 use crate::sys::clock::monotonic_ns;
 use crate::sys::{malloc, procfs};
 use crate::system::Linux;
@@ -142,6 +143,8 @@ pub struct Daemon {
     observer: Observer,
     /// Closed when the log has written its last line.
     log: Receiver<()>,
+    /// `None`: nobody can ask.
+    status: Option<Server>,
 }
 
 impl Daemon {
@@ -185,6 +188,19 @@ impl Daemon {
             Confinement::none()
         };
         let log = outputs.start(&confinement)?;
+        let status = match Server::bind(&config.path) {
+            Ok(listener) => {
+                let (path, device, source) = (config.path.clone(), carrier.clone(), origin.clone());
+                let about = status::About { path, device, source };
+                Some(Server::start(listener, about, registry.clone(), &observer, &confinement)?)
+            }
+            Err(error) => {
+                observer.say(format_args!(
+                    "kmonitor status will not find this daemon: its socket cannot be had: {error}"
+                ));
+                None
+            }
+        };
         let system = Linux::new().map_err(io::Error::from)?;
         let mut core = Core::new(system, node, source, driver, registry, observer.clone(), config.options);
         let core = confinement.spawn("kmonitor-core", &confine::CORE, {
@@ -194,7 +210,8 @@ impl Daemon {
                 core.run(stop.as_fd())
             }
         })?;
-        Ok(Daemon { keeper, confinement, carrier, origin, core: Some(core), stop, ended, observer, log })
+        let core = Some(core);
+        Ok(Daemon { keeper, confinement, carrier, origin, core, stop, ended, observer, log, status })
     }
 
     /// Readable once the daemon has ended by itself, which [`Daemon::stop`] explains.
@@ -234,6 +251,10 @@ impl Daemon {
 
     fn take_down(&mut self) -> Result<(), EndError> {
         let by_itself = self.ended.read().is_ok();
+        // The next device may have this one's number.
+        if let Some(status) = self.status.take() {
+            status.stop();
+        }
         let withdrawn = self.keeper.withdraw();
         let _ = self.stop.write(1);
         let ended = self.core.take().map_or(Ok(Ok(())), JoinHandle::join);

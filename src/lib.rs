@@ -28,6 +28,7 @@ pub mod records;
 pub mod registry;
 pub mod remedy;
 pub mod source;
+pub mod status;
 pub mod sys;
 pub mod system;
 pub mod view;

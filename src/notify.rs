@@ -163,6 +163,11 @@ impl<Y: System> Outbox<Y> {
         any_sent
     }
 
+    /// How many signals wait.
+    pub fn in_all(&self) -> usize {
+        self.in_all
+    }
+
     /// True if signals of the registration wait.
     pub fn waits(&self, key: Key) -> bool {
         self.waiting.get(&key.monitor.instance).is_some_and(|queue| queue.of.contains_key(&key))

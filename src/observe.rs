@@ -27,16 +27,16 @@ macro_rules! counters {
             $($(#[doc = $doc])+ pub $name: Count,)*
         }
 
-        impl fmt::Display for Counters {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                let pairs: &[(&str, &Count)] = &[$((stringify!($name), &self.$name)),*];
-                for (at, (name, count)) in pairs.iter().enumerate() {
-                    let blank = if at == 0 { "" } else { " " };
-                    write!(f, "{blank}{name}={}", count.get())?;
-                }
-                Ok(())
+        impl Counters {
+            /// All of them.
+            pub fn all(&self) -> impl Iterator<Item = Counted> {
+                let all = [$(Counted { name: stringify!($name), count: self.$name.get() }),*];
+                all.into_iter()
             }
         }
+
+        /// The counters' names, and what each counts.
+        pub const MEANINGS: &[(&str, &str)] = &[$((stringify!($name), concat!($($doc),+))),*];
     };
 }
 
@@ -75,6 +75,50 @@ counters! {
     log_dropped,
 }
 
+/// What a counter has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// The counter's.
+    pub name: &'static str,
+    /// Since the start.
+    pub count: u64,
+}
+
+impl fmt::Display for Counters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, Counted { name, count }) in self.all().enumerate() {
+            let blank = if at == 0 { "" } else { " " };
+            write!(f, "{blank}{name}={count}")?;
+        }
+        Ok(())
+    }
+}
+
+/// How much there is of what grows and shrinks, as of the core's last look. Any thread may read it at any time.
+#[derive(Debug, Default)]
+pub struct Gauges {
+    /// Open files on the device.
+    pub open_files: Gauge,
+    /// Signals that wait to be sent.
+    pub waiting_signals: Gauge,
+}
+
+/// One of them.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
+
+impl Gauge {
+    /// So much there is now.
+    pub fn set(&self, value: usize) {
+        self.0.store(value as u64, Ordering::Relaxed);
+    }
+
+    /// So much there was.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// One counter.
 #[derive(Debug, Default)]
 pub struct Count(AtomicU64);
@@ -106,6 +150,8 @@ pub struct Observer {
     last: Arc<Mutex<(String, Instant)>>,
     /// The counters.
     pub counters: Arc<Counters>,
+    /// The gauges.
+    pub gauges: Arc<Gauges>,
 }
 
 /// A line; when it has been written, the channel closes.
@@ -148,7 +194,7 @@ impl Observer {
         let (log, log_lines) = bounded(BACKLOG);
         let (output, output_lines) = bounded(BACKLOG);
         let last = Arc::new(Mutex::new((String::new(), Instant::now())));
-        let observer = Observer { log, output, last, counters: Arc::default() };
+        let observer = Observer { log, output, last, counters: Arc::default(), gauges: Arc::default() };
         (observer, Outputs { log: log_lines, output: output_lines })
     }
 

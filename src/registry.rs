@@ -105,14 +105,38 @@ const LOOK_EVERY: usize = 256;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
+/// A registration, as a look at the whole table finds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Who is told.
+    pub monitor: Tid,
+    /// Its real uid when it last registered.
+    pub real_uid: Uid,
+    /// About whom.
+    pub target: Tid,
+    /// Of which events.
+    pub events: EventMask,
+    /// By which signal number.
+    pub signal: i32,
+}
+
+/// Who looks at the whole table holds one part of it at a time, for some 60 µs if it has a million registrations.
+const PARTS: usize = 4096;
+
 /// The table of registrations.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Registry {
     targets: DashMap<Tid, Vec<Registration>>,
     by_monitor: DashMap<MonitorId, HashSet<Tid>>,
     by_handle: DashMap<HandleId, HashSet<Key>>,
     count: AtomicUsize,
     limits: Limits,
+}
+
+impl Default for Registry {
+    fn default() -> Registry {
+        Registry::new(Limits::default())
+    }
 }
 
 impl Registration {
@@ -125,7 +149,38 @@ impl Registration {
 impl Registry {
     /// An empty table.
     pub fn new(limits: Limits) -> Registry {
-        Registry { limits, ..Registry::default() }
+        Registry {
+            targets: DashMap::with_shard_amount(PARTS),
+            by_monitor: DashMap::new(),
+            by_handle: DashMap::new(),
+            count: AtomicUsize::new(0),
+            limits,
+        }
+    }
+
+    /// All registrations, in no order. Those that are made or end meanwhile may be among them or not.
+    pub fn list(&self) -> Vec<Listed> {
+        let mut listed = Vec::with_capacity(self.len());
+        for entry in &self.targets {
+            listed.extend(entry.value().iter().map(|registration| Listed {
+                monitor: registration.monitor.tid,
+                real_uid: registration.credentials.real,
+                target: *entry.key(),
+                events: registration.events,
+                signal: registration.signal,
+            }));
+        }
+        listed
+    }
+
+    /// Number of tasks that have registrations.
+    pub fn monitors(&self) -> usize {
+        self.by_monitor.len()
+    }
+
+    /// Number of tasks that are watched.
+    pub fn targets(&self) -> usize {
+        self.targets.len()
     }
 
     /// Number of registrations.

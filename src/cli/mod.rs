@@ -12,6 +12,7 @@ mod run;
 mod serve;
 mod service_manager;
 mod signals;
+mod status;
 mod timeline;
 mod tree;
 mod wait;
@@ -81,6 +82,7 @@ pub fn main() -> Result<ExitCode, Failure> {
         Ok(Cli { command: Command::Watch(options), .. }) => watch::watch(&options),
         Ok(Cli { command: Command::Tree(options), .. }) => tree::tree(&options),
         Ok(Cli { command: Command::Timeline(options), .. }) => timeline::timeline(&options),
+        Ok(Cli { command: Command::Status(options), .. }) => status::status(&options),
         Ok(Cli { command: Command::Doctor(options), .. }) => doctor::doctor(&options),
         Err(error) => usage(&error, std::env::args_os().skip(1)),
     }?;

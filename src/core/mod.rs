@@ -156,6 +156,7 @@ impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
 
     /// Sleeps until there is something to do; true if that is to stop.
     fn sleep(&mut self, stop: BorrowedFd<'_>) -> Result<bool, CoreError> {
+        self.tell_gauges();
         let idle = self.source.idle();
         if idle == Some(Duration::ZERO) {
             self.still_busy();
@@ -211,9 +212,15 @@ impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
 
     /// To be called now and then while there is no sleep.
     fn still_busy(&mut self) {
+        self.tell_gauges();
         if let Some(priority) = &mut self.priority {
             priority.busy();
         }
+    }
+
+    fn tell_gauges(&self) {
+        self.observer.gauges.open_files.set(self.driver.open_files());
+        self.observer.gauges.waiting_signals.set(self.outbox.in_all());
     }
 
     /// Reads the device queue to its end. Releases that nobody waits for take effect at once,

@@ -10,17 +10,22 @@ const OFFERED: Scenario = Scenario {
     script: "for carrier in auto fuse; do
     serve daemon --node $carrier
     node
+    kmonitor status | head -n 2
     stop daemon
     complaints daemon
 done",
     shows: "daemon: kmonitor: ready: /dev/kmonitor
 node: character special file 600 root:root
 node: a device of CUSE
+/dev/kmonitor: kmonitor ... has served for ...
+device  a CUSE character device, since the kernel has CUSE
 daemon: status 0
 daemon: kmonitor: the device is a CUSE character device, since the kernel has CUSE
 daemon: kmonitor: ready: /dev/kmonitor
 node: regular empty file 600 root:root
 node: a mount
+/dev/kmonitor: kmonitor ... has served for ...
+device  a FUSE mount, as asked for
 daemon: status 0
 daemon: kmonitor: the device is a FUSE mount, as asked for",
 };

@@ -21,4 +21,5 @@ mod rights;
 mod run;
 pub mod served;
 mod soak;
+mod status;
 mod storms;

@@ -33,7 +33,7 @@ fn each_thread_has_the_capabilities_that_it_needs_and_cannot_gain_others() {
         let expected: &[u32] = match name {
             "kmonitor" => &[CAP_KILL],
             "kmonitor-core" => &[CAP_KILL, CAP_SYS_PTRACE, CAP_NET_ADMIN, CAP_SYS_NICE],
-            "kmonitor-log" | "kmonitor-output" => &[],
+            "kmonitor-log" | "kmonitor-output" | "kmonitor-status" => &[],
             "kmonitor-keeper" => &[CAP_SYS_ADMIN, CAP_DAC_OVERRIDE],
             other => panic!("what is thread {other}?"),
         };
@@ -45,7 +45,7 @@ fn each_thread_has_the_capabilities_that_it_needs_and_cannot_gain_others() {
         assert_eq!((fields["NoNewPrivs"], fields["Seccomp"]), ("1", "2"), "{name}");
         seen.push(name.to_owned());
     }
-    assert_eq!(seen.len(), 5, "{seen:?}");
+    assert_eq!(seen.len(), 6, "{seen:?}");
     daemon.stop();
 }
 

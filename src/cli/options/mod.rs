@@ -8,6 +8,7 @@
 mod color;
 mod doctor;
 mod serve;
+mod status;
 mod subject;
 mod targets;
 mod timeline;
@@ -19,6 +20,7 @@ use clap::{ArgAction, Parser, Subcommand};
 
 pub use doctor::DoctorOptions;
 pub use serve::{DeviceOptions, RunOptions, ServeOptions};
+pub use status::StatusOptions;
 pub use subject::SubjectOptions;
 pub use targets::TargetOptions;
 pub use timeline::TimelineOptions;
@@ -57,5 +59,6 @@ pub enum Command {
     Watch(WatchOptions),
     Tree(TreeOptions),
     Timeline(TimelineOptions),
+    Status(StatusOptions),
     Doctor(DoctorOptions),
 }
