@@ -197,7 +197,11 @@ mod tests {
 
     #[test]
     fn limits_are_enomem() {
-        let registry = Arc::new(Registry::new(crate::registry::Limits { total: 2, per_monitor: 1 }));
+        let registry = Arc::new(Registry::new(crate::registry::Limits {
+            total: 2,
+            per_monitor: 1,
+            ..Default::default()
+        }));
         let mut device = Driver::new(registry, 1);
         let handle = device.open().expect("open");
         assert_eq!(device.open(), Err(Errno::ENOMEM));

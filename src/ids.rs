@@ -19,7 +19,7 @@ impl Tgid {
 }
 
 /// A user id as the initial user namespace counts it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Uid(pub u32);
 
 impl Uid {

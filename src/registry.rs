@@ -74,20 +74,28 @@ pub struct Limits {
     pub total: usize,
     /// Of one monitor task.
     pub per_monitor: usize,
+    /// Of one user, by the real uid; root has no such limit.
+    pub per_user: usize,
+    /// Of all, these are kept for root.
+    pub for_root: usize,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { total: 1 << 20, per_monitor: 1 << 18 }
+        Limits::of(1 << 20)
     }
 }
 
 impl Limits {
+    /// So many in all; nobody but root has them all.
+    pub fn of(total: usize) -> Limits {
+        Limits { total, per_monitor: total.min(1 << 18), per_user: total.div_ceil(2), for_root: total / 16 }
+    }
+
     /// As many as usual, or as may take half of so many bytes.
     pub fn within(memory: u64) -> Limits {
-        let usual = Limits::default();
         let fitting = usize::try_from(memory / 2 / BYTES_EACH as u64).unwrap_or(usize::MAX);
-        Limits { total: usual.total.min(fitting), per_monitor: usual.per_monitor.min(fitting) }
+        Limits::of(Limits::default().total.min(fitting))
     }
 }
 
@@ -129,6 +137,8 @@ pub struct Registry {
     targets: DashMap<Tid, Vec<Registration>>,
     by_monitor: DashMap<MonitorId, HashSet<Tid>>,
     by_handle: DashMap<HandleId, HashSet<Key>>,
+    /// How many each user has.
+    by_user: DashMap<Uid, usize>,
     count: AtomicUsize,
     limits: Limits,
 }
@@ -153,6 +163,7 @@ impl Registry {
             targets: DashMap::with_shard_amount(PARTS),
             by_monitor: DashMap::new(),
             by_handle: DashMap::new(),
+            by_user: DashMap::new(),
             count: AtomicUsize::new(0),
             limits,
         }
@@ -215,8 +226,7 @@ impl Registry {
     ) -> Result<Registered, Full> {
         let existed = self.contains(key);
         if !existed {
-            let of_monitor = self.by_monitor.get(&key.monitor).map_or(0, |targets| targets.len());
-            if self.len() >= self.limits.total || of_monitor >= self.limits.per_monitor {
+            if !self.has_room(key.monitor, credentials.real) {
                 return Err(Full);
             }
             // A table that is full doubles, and the old half goes afterwards.
@@ -232,6 +242,7 @@ impl Registry {
                 Some(registration) => {
                     registration.events |= events;
                     registration.signal = signal;
+                    self.discharge(registration.credentials.real);
                     registration.credentials = credentials;
                     if !registration.handles.contains(&through) {
                         registration.handles.push(through);
@@ -246,6 +257,7 @@ impl Registry {
                 }),
             }
         }
+        *self.by_user.entry(credentials.real).or_default() += 1;
         self.by_handle.entry(through).or_default().insert(key);
         if existed {
             return Ok(Registered::Changed);
@@ -333,19 +345,43 @@ impl Registry {
         self.by_handle.contains_key(&handle)
     }
 
+    /// True if this monitor, whose real uid this is, may have one more.
+    fn has_room(&self, monitor: MonitorId, real_uid: Uid) -> bool {
+        let Limits { total, per_monitor, per_user, for_root } = self.limits;
+        let of_monitor = self.by_monitor.get(&monitor).map_or(0, |targets| targets.len());
+        let of_user = || self.by_user.get(&real_uid).map_or(0, |count| *count);
+        let (total, per_user) = match real_uid {
+            Uid::ROOT => (total, usize::MAX),
+            _ => (total.saturating_sub(for_root), per_user),
+        };
+        self.len() < total && of_monitor < per_monitor && of_user() < per_user
+    }
+
+    /// This user has one less.
+    fn discharge(&self, real_uid: Uid) {
+        if let Entry::Occupied(mut entry) = self.by_user.entry(real_uid) {
+            *entry.get_mut() -= 1;
+            if *entry.get() == 0 {
+                entry.remove();
+            }
+        }
+    }
+
     fn remove(&self, key: Key) {
-        let mut handles = Vec::new();
+        let mut removed = None;
         if let Entry::Occupied(mut entry) = self.targets.entry(key.target) {
             let registrations = entry.get_mut();
-            if let Some(at) = registrations.iter().position(|r| r.monitor == key.monitor) {
-                handles = registrations.remove(at).handles;
-                self.count.fetch_sub(1, Ordering::Relaxed);
-            }
+            let at = registrations.iter().position(|r| r.monitor == key.monitor);
+            removed = at.map(|at| registrations.remove(at));
             if registrations.is_empty() {
                 entry.remove();
             }
         }
-        for handle in handles {
+        if let Some(removed) = &removed {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+            self.discharge(removed.credentials.real);
+        }
+        for handle in removed.map_or(Vec::new(), |removed| removed.handles) {
             if let Entry::Occupied(mut entry) = self.by_handle.entry(handle) {
                 entry.get_mut().remove(&key);
                 if entry.get().is_empty() {

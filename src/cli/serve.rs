@@ -17,15 +17,17 @@ impl DeviceOptions {
     /// What the options ask of the daemon.
     pub fn config(self) -> Config {
         let memory = memory::available();
-        let (limits, options) = (Limits::within(memory), Options::within(memory));
+        let limits = self.max_registrations.map_or_else(|| Limits::within(memory), Limits::of);
+        let options = Options::within(memory);
         Config {
             path: self.path,
             carrier: self.node,
             source: self.source,
             ownership: Ownership { mode: self.mode, uid: self.owner, gid: self.group },
             limits: Limits {
-                total: self.max_registrations.unwrap_or(limits.total),
                 per_monitor: self.max_per_monitor.unwrap_or(limits.per_monitor),
+                per_user: self.max_per_user.unwrap_or(limits.per_user),
+                ..limits
             },
             most_open: self.max_open,
             event_buffer: self.event_buffer,

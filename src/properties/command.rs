@@ -15,9 +15,12 @@ const RECORD: usize = 4 + 4 + COMMAND_SIZE;
 /// Any bytes as three limits and a run of operations.
 pub fn command(bytes: &[u8]) {
     let Some((&[total, per_monitor, most_open], records)) = bytes.split_first_chunk() else { return };
+    // The upper bits are for the limits that depend on the user; 0: none.
+    let (for_root, per_user) = (usize::from(total >> 6), usize::from(per_monitor >> 3));
+    let per_user = if per_user == 0 { usize::MAX } else { per_user };
     let (total, per_monitor) = (usize::from(total % 16), usize::from(per_monitor % 8));
     let operations = Vec::from_iter(records.chunks_exact(RECORD).filter_map(operation));
-    play(Limits { total, per_monitor }, usize::from(most_open % 8), &operations);
+    play(Limits { total, per_monitor, per_user, for_root }, usize::from(most_open % 8), &operations);
 }
 
 fn operation(record: &[u8]) -> Option<Operation> {

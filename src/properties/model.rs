@@ -71,6 +71,15 @@ impl Model {
         if self.entries.len() == self.limits.total || of_monitor == self.limits.per_monitor {
             return Err(Errno::ENOMEM);
         }
+        if credentials.real.0 != 0 {
+            let of_user =
+                self.entries.iter().filter(|entry| entry.credentials.real == credentials.real).count();
+            let kept = self.limits.total.saturating_sub(self.entries.len()) <= self.limits.for_root;
+            // A registration that another user makes anew is his.
+            if kept || of_user >= self.limits.per_user {
+                return Err(Errno::ENOMEM);
+            }
+        }
         self.entries.push(Entry { key, events, signal, credentials, files: vec![file] });
         Ok(Registered::New)
     }

@@ -54,7 +54,10 @@ fn operations() -> impl Strategy<Value = Operation> {
 
 fn limits() -> impl Strategy<Value = Limits> {
     let usual = Just(Limits::default());
-    let tight = (0..12usize, 0..6usize).prop_map(|(total, per_monitor)| Limits { total, per_monitor });
+    let tight =
+        (0..12usize, 0..6usize, 0..8usize, 0..4usize).prop_map(|(total, per_monitor, per_user, for_root)| {
+            Limits { total, per_monitor, per_user, for_root }
+        });
     prop_oneof![usual, tight]
 }
 

@@ -9,6 +9,7 @@ use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::Signal;
 use std::fs;
 use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -181,6 +182,38 @@ fn beyond_the_limits_calls_fail_with_enomem() {
     assert_eq!(first.close(), Ok(0));
     assert_eq!(third.register(1, event::PROCESS_EXIT), Ok(0));
     until("a file is released", || Client::start().open(place.path()) == Ok(0));
+    daemon.stop();
+}
+
+#[test]
+fn a_user_has_half_of_all_registrations_and_some_are_kept_for_root() {
+    let place = Place::new();
+    let daemon = place.serve(&["--max-registrations", "32", "--mode", "666"]);
+    let user = |uid| {
+        let mut client = Client { program: Program::start(Command::new(build("client")).uid(uid).gid(uid)) };
+        assert_eq!(client.open(place.path()), Ok(0));
+        client
+    };
+    let (mut one, mut same, mut other, mut root) =
+        (user(65534), user(65534), user(65533), Client::of(&place));
+    for target in 1..=10 {
+        assert_eq!(one.register(target, event::PROCESS_EXIT), Ok(0));
+    }
+    for target in 1..=6 {
+        assert_eq!(same.register(target, event::PROCESS_EXIT), Ok(0));
+    }
+    assert_eq!(same.register(7, event::PROCESS_EXIT), Err(Errno::ENOMEM), "this user has 16");
+    assert_eq!(same.register(1, event::PROCESS_FORK), Ok(0), "more events of the same");
+    for target in 1..=14 {
+        assert_eq!(other.register(target, event::PROCESS_EXIT), Ok(0));
+    }
+    assert_eq!(other.register(15, event::PROCESS_EXIT), Err(Errno::ENOMEM), "two are root's");
+    assert_eq!(root.register(1, event::PROCESS_EXIT), Ok(0));
+    assert_eq!(root.register(2, event::PROCESS_EXIT), Ok(0));
+    assert_eq!(root.register(3, event::PROCESS_EXIT), Err(Errno::ENOMEM));
+    // What is given back can be had again.
+    assert_eq!(one.close(), Ok(0));
+    assert_eq!(same.register(7, event::PROCESS_EXIT), Ok(0));
     daemon.stop();
 }
 

@@ -94,6 +94,12 @@ pub struct DeviceOptions {
     /// A monitor is a thread that registers. More fail with ENOMEM. The default is 262144, or less as above.
     #[arg(long, value_name = "N")]
     pub max_per_monitor: Option<usize>,
+    /// Most registrations of a user
+    ///
+    /// Of one that is not root, by the real uid. More fail with ENOMEM. The default is half of --max-registrations, of
+    /// which a sixteenth is kept for root.
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    pub max_per_user: Option<usize>,
     /// Most open files on the device
     #[arg(long, value_name = "N", default_value_t = Config::default().most_open)]
     pub max_open: usize,
