@@ -14,7 +14,7 @@ use nix::sys::time::TimeSpec;
 use crate::descriptors;
 use crate::ids::{Instance, Stamp, Tgid, Tid, Uid};
 use crate::sys::clock::monotonic_ns;
-use crate::sys::pidfd::{self, PidFd, QueuedSignal};
+use crate::sys::pidfd::{self, PidFd, QueuedSignal, Uids};
 use crate::sys::procfs::{self, FileId, Scheduling, TaskStatus};
 
 /// What the core asks of the kernel. Copies are one and the same. Only [`wait`](System::wait) waits.
@@ -51,6 +51,9 @@ pub trait System: Clone {
 
     /// The real uid of its main thread, if the kernel tells it of a process that is held.
     fn real_uid(&self, process: &Self::Process) -> Option<Uid>;
+
+    /// The uids of its main thread, likewise.
+    fn uids(&self, process: &Self::Process) -> Option<Uids>;
 
     /// Queues a signal to the process. EAGAIN: its queue is full. ESRCH: it is gone. EPERM: we may not.
     fn signal(&self, process: &Self::Process, signal: QueuedSignal) -> Result<(), Errno>;
@@ -127,7 +130,11 @@ impl System for Linux {
     }
 
     fn real_uid(&self, process: &PidFd) -> Option<Uid> {
-        process.real_uid().map(Uid)
+        process.uids().map(|uids| Uid(uids.real))
+    }
+
+    fn uids(&self, process: &PidFd) -> Option<Uids> {
+        process.uids()
     }
 
     fn signal(&self, process: &PidFd, signal: QueuedSignal) -> Result<(), Errno> {

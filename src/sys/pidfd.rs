@@ -91,6 +91,15 @@ struct Info {
 
 const _: () = assert!(size_of::<Info>() == 64);
 
+/// Whose a process is, in our user namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Uids {
+    /// Real uid.
+    pub real: u32,
+    /// Saved set-uid.
+    pub saved: u32,
+}
+
 /// `PIDFD_INFO_CREDS`: the uids are wanted, or filled in.
 const INFO_CREDS: u64 = 1 << 1;
 
@@ -145,13 +154,14 @@ impl PidFd {
         (info.mask & INFO_EXIT != 0).then(|| ExitStatus::from_raw(info.exit_code))
     }
 
-    /// The real uid of the process's main thread (`PIDFD_GET_INFO`, Linux 6.13). `None` if it is dead, and on
+    /// The uids of the process's main thread (`PIDFD_GET_INFO`, Linux 6.13). `None` if it is dead, and on
     /// older kernels.
-    pub fn real_uid(&self) -> Option<u32> {
+    pub fn uids(&self) -> Option<Uids> {
         let mut info = Info { mask: INFO_CREDS, ..Info::default() };
         // SAFETY: the request's number says how many bytes the kernel reads and writes, and they are there.
         unsafe { requests::get_info(self.0.as_raw_fd(), &mut info) }.ok()?;
-        (info.mask & INFO_CREDS != 0).then_some(info.ids[0])
+        let [real, _, _, _, saved, ..] = info.ids;
+        (info.mask & INFO_CREDS != 0).then_some(Uids { real, saved })
     }
 
     /// The inode number by which the kernel tells this process from all others since the boot (pidfs,

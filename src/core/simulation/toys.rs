@@ -15,7 +15,7 @@ use crate::event::Input;
 use crate::ids::{Instance, Stamp, Tgid, Tid, Uid};
 use crate::node::{Answer, Node, NodeGone, Request, Ticket};
 use crate::source::{Interest, Mark, Source, SourceError};
-use crate::sys::pidfd::QueuedSignal;
+use crate::sys::pidfd::{QueuedSignal, Uids};
 use crate::sys::procfs::{self, FileId, Scheduling, TaskStatus};
 use crate::system::System;
 
@@ -270,6 +270,11 @@ impl System for Toy {
         }
         let process = &world.processes[process.life];
         (!process.reaped).then_some(Uid(process.uids.real))
+    }
+
+    /// Older kernels tell nothing.
+    fn uids(&self, _: &Held) -> Option<Uids> {
+        None
     }
 
     fn signal(&self, process: &Held, signal: QueuedSignal) -> Result<(), Errno> {
