@@ -209,6 +209,8 @@ fn storm(path: &Path, threads: usize, taken: bool, began: impl Fn()) {
 
 /// Another thread than the main one registers, and executes a program.
 fn exec_by_thread(path: &Path) {
+    // SAFETY: of this process, which ends with its parent, that is before the daemon.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
     let device = open(path);
     let thread = thread::spawn(move || {
         call(&device, REGISTER, 1);
