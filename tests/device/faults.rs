@@ -152,8 +152,7 @@ fn with_more_monitors_than_descriptors_registering_fails_and_the_daemon_serves_o
         clients.iter_mut().map(|client| client.register(target.id(), event::PROCESS_EXIT)).collect();
     let refused = results.iter().filter(|result| **result == Err(Errno::ENOMEM)).count();
     assert!(refused > 0, "none was refused");
-    // The daemon itself takes some 31, and 16 are kept free; each monitor takes one.
-    assert!(results.iter().filter(|result| result.is_ok()).count() > 45, "{refused} were refused");
+    assert!(results.iter().filter(|result| result.is_ok()).count() > 50, "{refused} were refused");
     end(&mut target);
     for (client, _) in clients.iter_mut().zip(&results).filter(|(_, result)| result.is_ok()) {
         assert_eq!(client.take(1).len(), 1);

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 
 use aya::maps::Map;
+use aya::programs::tp_btf::BtfTracePointLink;
 use aya::programs::{BtfTracePoint, Iter, Program};
 use aya::{Btf, Ebpf, EbpfLoader, VerifierLogLevel};
 use nix::errno::Errno;
@@ -70,8 +71,8 @@ pub(super) struct Loaded {
     pub arguments: Option<RingReader>,
     /// The first program of each tracepoint, for what the kernel counts of it.
     pub first: Vec<OwnedFd>,
-    /// Holds programs and attachments.
-    _object: Ebpf,
+    /// They hold the programs, and those the maps: no other descriptor is kept, which a monitor can have.
+    _links: Vec<BtfTracePointLink>,
 }
 
 impl Loaded {
@@ -130,13 +131,15 @@ impl Loaded {
             Options { follow: true, .. } => FOLLOWING,
             _ => PROGRAMS,
         };
-        let mut first = Vec::new();
+        let (mut first, mut links) = (Vec::new(), Vec::new());
         for (tracepoint, names) in all {
-            let attached = names.iter().map(|name| attach(&mut object, name, tracepoint, &btf));
-            first.extend(attached.collect::<Result<Vec<_>, _>>()?.into_iter().next());
+            for name in names {
+                links.push(attach(&mut object, name, tracepoint, &btf)?);
+            }
+            first.push(descriptor(&mut object, names[0])?);
         }
         let members = if options.follow { Some(iterator(&mut object, "members", &btf)?) } else { None };
-        Ok(Loaded { words, state, ring, members, arguments, first, _object: object })
+        Ok(Loaded { words, state, ring, members, arguments, first, _links: links })
     }
 }
 
@@ -144,13 +147,24 @@ fn program<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut Program, Refu
     object.program_mut(name).ok_or_else(|| Refusal::Object(format!("no program {name}")))
 }
 
-/// Has the kernel run a program at a tracepoint.
-fn attach(object: &mut Ebpf, name: &'static str, tracepoint: &str, btf: &Btf) -> Result<OwnedFd, Refusal> {
+/// Has the kernel run a program at a tracepoint, as long as what is returned is held.
+fn attach(
+    object: &mut Ebpf,
+    name: &'static str,
+    tracepoint: &str,
+    btf: &Btf,
+) -> Result<BtfTracePointLink, Refusal> {
     let refused = |error| Refusal::of_program(name, &error);
     let program: &mut BtfTracePoint = program(object, name)?.try_into().map_err(refused)?;
     program.load(tracepoint, btf).map_err(refused)?;
-    program.attach().map_err(refused)?;
-    keep(program.fd().map_err(refused)?.as_fd())
+    let link = program.attach().map_err(refused)?;
+    program.take_link(link).map_err(refused)
+}
+
+/// The descriptor of a program that is loaded.
+fn descriptor(object: &mut Ebpf, name: &'static str) -> Result<OwnedFd, Refusal> {
+    let program = program(object, name)?.fd().map_err(|error| Refusal::of_program(name, &error))?;
+    keep(program.as_fd())
 }
 
 fn iterator(object: &mut Ebpf, name: &'static str, btf: &Btf) -> Result<TaskIterator, Refusal> {

@@ -14,8 +14,9 @@ use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use aya::EbpfLoader;
+use aya::programs::raw_trace_point::RawTracePointLink;
 use aya::programs::{ProgramError, RawTracePoint};
-use aya::{Ebpf, EbpfLoader};
 use nix::sched::sched_getcpu;
 
 use crate::ids::Tid;
@@ -53,8 +54,8 @@ const WORDS: NonZeroUsize = NonZeroUsize::new(WATCHED + MOST_PIDS.get() / BITS).
 pub struct ExitWarning {
     words: MappedWords,
     bell: RingReader,
-    /// Holds program and attachment.
-    _object: Ebpf,
+    /// Holds the program, and that the maps.
+    _link: RawTracePointLink,
 }
 
 impl ExitWarning {
@@ -74,8 +75,8 @@ impl ExitWarning {
             object.program_mut(PROGRAM).ok_or_else(|| Refusal::Object(format!("no program {PROGRAM}")))?;
         let program: &mut RawTracePoint = program.try_into().map_err(refused)?;
         program.load().map_err(refused)?;
-        program.attach("sched_process_exit").map_err(refused)?;
-        Ok(ExitWarning { words, bell, _object: object })
+        let link = program.attach("sched_process_exit").map_err(refused)?;
+        Ok(ExitWarning { words, bell, _link: program.take_link(link).map_err(refused)? })
     }
 
     /// Warn of the exit of this process, if it is one.
