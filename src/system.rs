@@ -49,11 +49,13 @@ pub trait System: Clone {
     /// True if all threads of the process have ended.
     fn has_exited(&self, process: &Self::Process) -> bool;
 
-    /// The real uid of its main thread, if the kernel tells it of a process that is held.
-    fn real_uid(&self, process: &Self::Process) -> Option<Uid>;
-
-    /// The uids of its main thread, likewise.
+    /// The uids of its main thread, if the kernel tells them of a process that is held.
     fn uids(&self, process: &Self::Process) -> Option<Uids>;
+
+    /// The first of them.
+    fn real_uid(&self, process: &Self::Process) -> Option<Uid> {
+        self.uids(process).map(|uids| Uid(uids.real))
+    }
 
     /// Queues a signal to the process. EAGAIN: its queue is full. ESRCH: it is gone. EPERM: we may not.
     fn signal(&self, process: &Self::Process, signal: QueuedSignal) -> Result<(), Errno>;
@@ -127,10 +129,6 @@ impl System for Linux {
 
     fn has_exited(&self, process: &PidFd) -> bool {
         process.has_exited()
-    }
-
-    fn real_uid(&self, process: &PidFd) -> Option<Uid> {
-        process.uids().map(|uids| Uid(uids.real))
     }
 
     fn uids(&self, process: &PidFd) -> Option<Uids> {
