@@ -138,7 +138,16 @@ impl Teller {
         (&*client).read_exact(&mut byte)?;
         let Some(question) = Question::of(byte[0]) else { return Ok(()) };
         let mut to = BufWriter::new(&*client);
-        write(&mut to, &Line::Daemon(self.summary()))?;
+        let told = self.tell(question, &mut to);
+        if told.is_err() {
+            // Else it would try for as long once more.
+            drop(to.into_parts());
+        }
+        told
+    }
+
+    fn tell(&self, question: Question, to: &mut impl Write) -> io::Result<()> {
+        write(to, &Line::Daemon(self.summary()))?;
         let listed = if question == Question::All { self.registry.list() } else { Vec::new() };
         for registration in &listed {
             let line = RegistrationStatus {
@@ -148,9 +157,9 @@ impl Teller {
                 events: registration.events.names(),
                 signal: registration.signal,
             };
-            write(&mut to, &Line::Registration(line))?;
+            write(to, &Line::Registration(line))?;
         }
-        write(&mut to, &Line::End { listed: listed.len() as u64 })?;
+        write(to, &Line::End { listed: listed.len() as u64 })?;
         to.flush()
     }
 
