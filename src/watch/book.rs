@@ -5,26 +5,13 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 use crate::ids::Stamp;
-use crate::records::{Ended, Kind, Process, Program, What};
+use crate::records::{Kind, Process, What};
 use crate::source::bpf::{StartTime, Usage};
 
 use super::Events;
 use super::input::{Input, News};
+use super::living::Living;
 use super::proc::TICK;
-
-/// One living process.
-#[derive(Debug, Default)]
-struct Living {
-    process: Process,
-    creator: Option<i32>,
-    /// When its fork was seen.
-    born: Option<Stamp>,
-    start: Option<StartTime>,
-    /// Threads but the main one, with their creators.
-    threads: HashMap<i32, Option<i32>>,
-    /// How the main thread ended, if others go on.
-    main_ended: Option<Option<ExitStatus>>,
-}
 
 /// All that are known.
 #[derive(Debug)]
@@ -195,18 +182,8 @@ impl Book {
         if !self.events.exit {
             return;
         }
-        let began = || living.start?.0.checked_add_signed(-self.since_boot);
-        let duration = living.born.map(|born| born.0).or_else(began).map(|began| at.0.saturating_sub(began));
-        let process = Ended {
-            process: living.process,
-            exit_code: status.and_then(|status| status.code()),
-            signal: status.and_then(|status| status.signal()),
-            core_dumped: status.map(|status| status.core_dumped()),
-            duration_ns: duration,
-            cpu_ns: usage.and_then(|usage| usage.cpu.as_nanos().try_into().ok()),
-            peak_memory: usage.map(|usage| usage.peak_memory),
-        };
-        tell(What::Exit { process, creator_tid: living.creator });
+        let creator_tid = living.creator;
+        tell(What::Exit { process: living.ended(status, usage, at, self.since_boot), creator_tid });
     }
 
     /// A new process. It has from the one that made it what it executes, but not the control group, which the
@@ -242,22 +219,10 @@ impl Book {
     }
 }
 
-impl Living {
-    /// True if a process with the same number that began then is another one. A start that /proc tells is one of ticks.
-    fn is_another(&self, start: Option<StartTime>) -> bool {
-        self.start.zip(start).is_some_and(|(own, other)| own.0 / TICK != other.0 / TICK)
-    }
-
-    fn execute(&mut self, program: &Program, cgroup: Option<String>) {
-        let Process { pid, entity_id, ppid, uid, .. } = std::mem::take(&mut self.process);
-        self.process = Process { pid, entity_id, ppid, uid, cgroup, ..Process::default() };
-        self.process.set_program(program);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::records::{Ended, Program};
     use std::time::Duration;
 
     const ALL: Events = Events { fork: true, exec: true, exit: true, thread: true };

@@ -11,6 +11,7 @@ mod cgroups;
 mod connector;
 mod feed;
 mod input;
+mod living;
 mod proc;
 mod queue;
 mod stream;
