@@ -1,14 +1,11 @@
 //! Processes to wait for, and the command that waits.
 
 use crate::device::client::{digest, gcc, project};
-use crate::device::program::{Ended, Program, finish, until, waits_in};
+use crate::device::program::{Ended, Program, Reachable, finish, until, waits_in};
 use crate::device::served::KMONITOR;
 use crate::guest::host::{self, Scratch};
 use std::env;
-use std::fs::File;
 use std::mem;
-use std::os::fd::AsRawFd;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -43,13 +40,12 @@ pub fn scratch() -> Scratch {
     Scratch::new(&directory).expect("a directory for the test")
 }
 
-/// The program, run by an ordinary user, from whom the directory that it lies in may be hidden.
+/// The program, run by an ordinary user.
 pub fn as_ordinary(program: impl AsRef<Path>) -> Command {
-    let file = File::open(program).expect("the program can be opened");
-    let mut command = Command::new(format!("/proc/self/fd/{}", file.as_raw_fd()));
-    // It is open for the command, which may be started at any time.
-    mem::forget(file);
-    command.uid(ORDINARY).gid(ORDINARY);
+    let program = Reachable::new(program);
+    let command = program.by(ORDINARY);
+    // The command may be started at any time.
+    mem::forget(program);
     command
 }
 

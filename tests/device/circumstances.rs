@@ -3,12 +3,11 @@
 //! they check.
 
 use super::client::{Client, SIGNAL, Signalled, build, build_32, event, project};
-use super::program::{LONG, Program, finish, finish_within, is_in_state, until};
+use super::program::{LONG, Program, Reachable, finish, finish_within, is_in_state, until};
 use super::promises::{holds, holds_for};
 use super::served::Place;
 use nix::sys::signal::Signal;
 use std::fs;
-use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 #[test]
@@ -116,9 +115,8 @@ fn a_daemon_beside_one_that_is_attacked_is_exact() {
     let (place, other) = (Place::new(), Place::new());
     let daemon = place.serve(&[]);
     let attacked = other.serve(&["--mode", "666"]);
-    let attackers: Vec<Program> = (0..2)
-        .map(|_| Program::start(Command::new(build("flood")).arg(other.path()).uid(65534).gid(65534)))
-        .collect();
+    let flood = Reachable::new(build("flood"));
+    let attackers: Vec<Program> = (0..2).map(|_| Program::start(flood.by(65534).arg(other.path()))).collect();
     for client in [&["storm", "1000"][..], &["race", "close", "before", "fork", "1000"]] {
         let mut command = Command::new(build(client[0]));
         let ended = finish_within(LONG, command.arg(place.path()).args(&client[1..]));

@@ -2,14 +2,13 @@
 
 use super::client::{Client, SIGNAL, Signalled, build, event};
 use super::environment::refusing;
-use super::program::{Program, finish, until};
+use super::program::{Program, Reachable, finish, until};
 use super::served::{KMONITOR, Place, Served};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::Signal;
 use std::fs;
 use std::os::fd::AsRawFd;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -189,8 +188,9 @@ fn beyond_the_limits_calls_fail_with_enomem() {
 fn a_user_has_half_of_all_registrations_and_some_are_kept_for_root() {
     let place = Place::new();
     let daemon = place.serve(&["--max-registrations", "32", "--mode", "666"]);
+    let program = Reachable::new(build("client"));
     let user = |uid| {
-        let mut client = Client { program: Program::start(Command::new(build("client")).uid(uid).gid(uid)) };
+        let mut client = Client { program: Program::start(&mut program.by(uid)) };
         assert_eq!(client.open(place.path()), Ok(0));
         client
     };

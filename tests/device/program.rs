@@ -2,9 +2,11 @@
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::process::ExitStatusExt;
+use std::os::fd::AsRawFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -43,6 +45,22 @@ pub fn waits_in(pid: i32, syscall: libc::c_long) -> bool {
 pub fn is_in_state(pid: i32, state: char) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(state))
+}
+
+/// A program for users from whom the directory that it lies in may be hidden.
+pub struct Reachable(File);
+
+impl Reachable {
+    pub fn new(program: impl AsRef<Path>) -> Reachable {
+        Reachable(File::open(program).expect("the program can be opened"))
+    }
+
+    /// The program, run by this user and the group of the same number while this is there.
+    pub fn by(&self, user: u32) -> Command {
+        let mut command = Command::new(format!("/proc/self/fd/{}", self.0.as_raw_fd()));
+        command.uid(user).gid(user);
+        command
+    }
 }
 
 /// A program at work, whose output is read line by line. It is killed if the test ends before it.

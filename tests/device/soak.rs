@@ -4,14 +4,14 @@
 //! Left out is what loses events by design: a silenced proc connector, queues that run over, a stopped daemon.
 
 use super::client::build;
-use super::program::{Program, until};
+use super::program::{Program, Reachable, until};
 use super::served::{Place, Served};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use std::env;
 use std::fs;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -55,11 +55,11 @@ fn seconds() -> u64 {
 
 /// Starts the bully again and again; what went wrong with it.
 fn harass(bully: &Bully, place: &Place, over: &AtomicBool) -> Vec<String> {
-    let client = build(bully.client);
+    let client = Reachable::new(build(bully.client));
     let mut failures = Vec::new();
     while !over.load(Ordering::Relaxed) {
-        let mut command = Command::new(&client);
-        command.arg(place.path()).args(bully.arguments).uid(bully.user).gid(bully.user);
+        let mut command = client.by(bully.user);
+        command.arg(place.path()).args(bully.arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // It ends with all that it has made.
         command.process_group(0);
@@ -122,8 +122,8 @@ fn a_healthy_monitor_among_all_bullies_misses_nothing() {
                 failures.lock().expect("nobody panicked").extend(failed);
             });
         }
-        let mut vigil = Command::new(build("vigil"));
-        let mut vigil = Program::start(vigil.arg(place.path()).uid(HEALTHY).gid(HEALTHY));
+        let vigil = Reachable::new(build("vigil"));
+        let mut vigil = Program::start(vigil.by(HEALTHY).arg(place.path()));
         while begun.elapsed() < duration && vigil.is_running() {
             thread::sleep(Duration::from_millis(200));
             let now = memory(&daemon);

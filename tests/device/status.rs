@@ -1,7 +1,7 @@
 //! `kmonitor status`: what a daemon at work tells about itself.
 
 use super::client::{Client, SIGNAL, build, event};
-use super::program::{Program, finish};
+use super::program::{Program, Reachable, finish};
 use super::served::{KMONITOR, Place};
 use serde_json::{Value, json};
 use std::fs::File;
@@ -9,7 +9,6 @@ use std::io::{Read, Write};
 use std::os::linux::fs::MetadataExt;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -133,7 +132,9 @@ fn a_daemon_that_ends_waits_for_no_reader() {
 fn root_alone_is_told() {
     let place = Place::new();
     let daemon = place.serve(&["--node", "fuse", "--mode", "666"]);
-    finish(status(place.path(), &[]).uid(65534).gid(65534)).gave_up(2, &["root alone", "sudo"]);
+    let kmonitor = Reachable::new(KMONITOR);
+    finish(kmonitor.by(65534).arg("status").arg("--path").arg(place.path()))
+        .gave_up(2, &["root alone", "sudo"]);
     let address = address(place.path());
     let told = as_nobody(move || {
         let mut connection = UnixStream::connect_addr(&address).expect("anybody may connect");
