@@ -1,5 +1,5 @@
-//! The status of a process from the kernel's exit event: where no pidfd keeps it (before Linux 6.15), and only
-//! for root.
+//! The status of a process from the kernel's exit event, where no pidfd keeps it (before Linux 6.15). Before Linux 6.6
+//! that is for root alone.
 
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};

@@ -35,7 +35,10 @@ fn udev() -> Result<PathBuf, GuestError> {
     if Path::new("/bin/udevadm").exists() {
         return Ok(PathBuf::from("/"));
     }
-    host::once("udev", |directory| Apt::of_this_machine().unpack("udev", directory))
+    let root = host::once("udev", |directory| Apt::of_this_machine().unpack("udev", directory))?;
+    // From Debian 13 on all of it is below /usr.
+    let usr = root.join("usr");
+    Ok(if usr.join("bin/udevadm").exists() { usr } else { root })
 }
 
 const ASKED: Scenario = Scenario {

@@ -72,7 +72,7 @@ pub struct WaitOptions {
     ///
     /// 128 and the signal's number if a signal killed it. Waits until the status is known: where we may
     /// not look into the process (it belongs to another user), that is when its parent has waited for it.
-    /// Before Linux 6.15 only root can know the status.
+    /// Before Linux 6.6 only root can know the status.
     #[arg(long)]
     pub status: bool,
     /// Print only errors
