@@ -282,6 +282,12 @@ impl<Y: System> Closings<Y> {
         self.closings.iter().map(|closing| closing.next_look).min()
     }
 
+    /// True if no file is known.
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.closings.is_empty()
+    }
+
     /// True if a descriptor of the file was closed since then.
     pub fn any_since(&self, handle: HandleId, then: Stamp) -> bool {
         self.files.get(&handle).and_then(|file| file.last).is_some_and(|last| last > then)

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use crate::abi::{COMMAND_SIZE, Command, DEREGISTER, EventMask, REGISTER};
 use crate::ids::{HandleId, MonitorId, Tid};
-use crate::registry::{Credentials, Deregistered, Key, Registered, Registry};
+use crate::registry::{Credentials, Deregistered, Key, Registered, Registry, Released};
 
 /// An ioctl that the device knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,8 +78,9 @@ impl Driver {
         self.registry.deregister(key, events).ok_or(Errno::EINVAL)
     }
 
-    /// The last descriptor of an open file is gone. Tells the registrations that went with it.
-    pub fn release(&mut self, handle: HandleId) -> Vec<Key> {
+    /// The last descriptor of an open file is gone, and with it the registrations that
+    /// [`leave`](Registry::leave) tells of, each when it is asked.
+    pub fn release(&mut self, handle: HandleId) -> Released {
         self.open.remove(&handle);
         self.registry.release(handle)
     }
@@ -120,6 +121,14 @@ mod tests {
         let mut found = Vec::new();
         registry.for_each_match(Tid(target), events, |r| found.push((r.monitor.tid.0, r.signal)));
         found
+    }
+
+    /// The monitors whose registrations go with an open file.
+    fn released(device: &mut Driver, registry: &Registry, handle: HandleId) -> Vec<i32> {
+        let gone = device.release(handle).filter(|key| registry.leave(*key, handle));
+        let mut monitors: Vec<i32> = gone.map(|key| key.monitor.tid.0).collect();
+        monitors.sort_unstable();
+        monitors
     }
 
     #[test]
@@ -174,12 +183,10 @@ mod tests {
         device.register(first, monitor(1), ROOT, command(9, FORK)).expect("register");
         device.register(second, monitor(1), ROOT, command(9, EXIT)).expect("register");
         device.register(second, monitor(2), ROOT, command(9, EXIT)).expect("register");
-        assert_eq!(device.release(first), []);
-        let mut gone: Vec<i32> = device.release(second).iter().map(|key| key.monitor.tid.0).collect();
-        gone.sort_unstable();
-        assert_eq!(gone, [1, 2]);
+        assert_eq!(released(&mut device, &registry, first), [0; 0]);
+        assert_eq!(released(&mut device, &registry, second), [1, 2]);
         assert!(registry.is_empty());
-        assert_eq!(device.release(second), []);
+        assert_eq!(released(&mut device, &registry, second), [0; 0]);
     }
 
     #[test]
@@ -190,7 +197,8 @@ mod tests {
         let reborn = MonitorId { instance: Instance(2), tid: Tid(1) };
         assert_eq!(device.deregister(key(reborn, 9), FORK), Err(Errno::EINVAL));
         device.register(handle, reborn, ROOT, command(9, EXIT)).expect("register");
-        assert_eq!(registry.remove_monitor(monitor(1)).len(), 1);
+        assert_eq!(registry.take_targets_of(monitor(1)).len(), 1);
+        assert!(registry.remove(key(monitor(1), 9)));
         assert_eq!(wanted(&registry, 9, FORK), []);
         assert_eq!(wanted(&registry, 9, EXIT), [(1, 34)]);
     }

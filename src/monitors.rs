@@ -18,7 +18,8 @@ const MOST_UNUSED: usize = 16;
 #[derive(Debug)]
 struct Process<P> {
     tgid: Tgid,
-    held: P,
+    /// `None`: it has ended, and some of its registrations are still there.
+    held: Option<P>,
     /// Its tasks that registered, with their number of registrations.
     tasks: BTreeMap<Tid, usize>,
 }
@@ -87,7 +88,7 @@ impl<Y: System> Monitors<Y> {
         let instance = Instance(self.last);
         self.system.watch_exit(&held, instance)?;
         self.by_tgid.insert(tgid, instance);
-        self.processes.insert(instance, Process { tgid, held, tasks: BTreeMap::new() });
+        self.processes.insert(instance, Process { tgid, held: Some(held), tasks: BTreeMap::new() });
         Ok(MonitorId { instance, tid })
     }
 
@@ -99,7 +100,8 @@ impl<Y: System> Monitors<Y> {
         // That of a main thread; each thread has its own.
         let of_process = || {
             let process = self.processes.get(&monitor.instance)?;
-            (process.tgid.leader() == caller.tid).then(|| self.system.real_uid(&process.held))?
+            let held = process.held.as_ref().filter(|_| process.tgid.leader() == caller.tid)?;
+            self.system.real_uid(held)
         };
         let of_task = || self.system.status(caller.tid).map(|status| Uid(status.real_uid));
         let real = of_process().or_else(of_task).unwrap_or(caller.uid);
@@ -112,13 +114,13 @@ impl<Y: System> Monitors<Y> {
         if credentials.effective == Uid::ROOT {
             return true;
         }
-        let Some(process) = self.processes.get(&instance) else { return false };
+        let Some((tgid, held)) = self.living(instance) else { return false };
         let of_leader = || {
-            let now = self.system.status(process.tgid.leader())?;
+            let now = self.system.status(tgid.leader())?;
             Some(Uids { real: now.real_uid, saved: now.saved_uid })
         };
         // This takes a tenth of the time that /proc takes.
-        let now = self.system.uids(&process.held).or_else(of_leader);
+        let now = self.system.uids(held).or_else(of_leader);
         let is_one = |uid: Uid| now.is_some_and(|now| [now.real, now.saved].contains(&uid.0));
         is_one(credentials.real) || is_one(credentials.effective)
     }
@@ -134,21 +136,28 @@ impl<Y: System> Monitors<Y> {
     /// True if the monitor's process has not ended, and [`is_there`](Monitors::is_there) holds: its ids are its own.
     pub fn is_alive(&self, monitor: MonitorId) -> bool {
         self.is_there(monitor)
-            && self
-                .processes
-                .get(&monitor.instance)
-                .is_some_and(|process| !self.system.has_exited(&process.held))
+            && self.living(monitor.instance).is_some_and(|(_, held)| !self.system.has_exited(held))
     }
 
     /// Queues a signal to the monitor's process. ESRCH: it is gone. Else as [`System::signal`].
     pub fn signal(&self, instance: Instance, signal: QueuedSignal) -> Result<(), Errno> {
-        let process = self.processes.get(&instance).ok_or(Errno::ESRCH)?;
-        self.system.signal(&process.held, signal)
+        let (_, held) = self.living(instance).ok_or(Errno::ESRCH)?;
+        self.system.signal(held, signal)
     }
 
-    /// The process of an instance.
+    /// The process of an instance, if its end has not been heard of.
     pub fn tgid(&self, instance: Instance) -> Option<Tgid> {
+        self.living(instance).map(|(tgid, _)| tgid)
+    }
+
+    /// The same, for as long as there are registrations of it.
+    pub fn last_tgid(&self, instance: Instance) -> Option<Tgid> {
         self.processes.get(&instance).map(|process| process.tgid)
+    }
+
+    fn living(&self, instance: Instance) -> Option<(Tgid, &Y::Process)> {
+        let process = self.processes.get(&instance)?;
+        Some((process.tgid, process.held.as_ref()?))
     }
 
     /// Counts a new registration of the monitor.
@@ -172,14 +181,15 @@ impl<Y: System> Monitors<Y> {
 
     /// The same of a process that was enrolled for a registration that failed.
     pub fn drop_if_unused(&mut self, instance: Instance) {
-        if self.is_unused(instance) && !self.unused.contains(&instance) {
+        let Some(process) = self.processes.get(&instance).filter(|process| process.tasks.is_empty()) else {
+            return;
+        };
+        if process.held.is_none() {
+            self.processes.remove(&instance);
+        } else if !self.unused.contains(&instance) {
             self.unused.push_back(instance);
             self.drop_unused(MOST_UNUSED);
         }
-    }
-
-    fn is_unused(&self, instance: Instance) -> bool {
-        self.processes.get(&instance).is_some_and(|process| process.tasks.is_empty())
     }
 
     /// Drops processes without registrations, but for so many.
@@ -187,29 +197,29 @@ impl<Y: System> Monitors<Y> {
         while self.unused.len() > kept
             && let Some(instance) = self.unused.pop_front()
         {
-            self.drop_now(instance);
+            if self.processes.get(&instance).is_some_and(|process| process.tasks.is_empty()) {
+                self.end(instance);
+            }
         }
     }
 
-    fn drop_now(&mut self, instance: Instance) {
-        if self.is_unused(instance)
-            && let Some(process) = self.processes.remove(&instance)
-        {
+    /// The process is another one's business from now on, or nobody's.
+    fn end(&mut self, instance: Instance) {
+        let Some(process) = self.processes.get_mut(&instance) else { return };
+        if process.held.take().is_some() {
             self.by_tgid.remove(&process.tgid);
         }
+        if process.tasks.is_empty() {
+            self.processes.remove(&instance);
+        }
     }
 
-    /// The registering tasks of processes that have ended since the last call.
-    pub fn take_exited(&mut self) -> Vec<MonitorId> {
-        loop {
-            let ended = self.system.exited();
-            let tasks: Vec<_> =
-                ended.iter().flat_map(|instance| self.tasks_of(*instance, |_| true)).collect();
-            if ended.is_empty() || !tasks.is_empty() {
-                return tasks;
-            }
-            ended.into_iter().for_each(|instance| self.drop_now(instance));
-        }
+    /// The registering tasks of some processes that have ended since the last call. None: all have been told.
+    pub fn take_exited(&mut self) -> Option<Vec<MonitorId>> {
+        let ended = self.system.exited();
+        let tasks = ended.iter().flat_map(|instance| self.tasks_of(*instance, |_| true)).collect();
+        ended.iter().for_each(|instance| self.end(*instance));
+        (!ended.is_empty()).then_some(tasks)
     }
 
     /// The monitor that a task other than a main thread was, if it was one.
@@ -227,7 +237,8 @@ impl<Y: System> Monitors<Y> {
 
     /// The registering tasks that have ended although their processes live.
     pub fn gone_threads(&self) -> Vec<MonitorId> {
-        let all = self.processes.keys().flat_map(|instance| self.tasks_of(*instance, |_| true));
+        let living = self.processes.iter().filter(|(_, process)| process.held.is_some());
+        let all = living.flat_map(|(instance, _)| self.tasks_of(*instance, |_| true));
         all.filter(|monitor| !self.is_there(*monitor)).collect()
     }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use crate::abi::EventMask;
-use crate::ids::{Instance, Signal, Tid, Uid};
+use crate::ids::{Instance, MonitorId, Signal, Tid, Uid};
 use crate::monitors::Monitors;
 use crate::observe::Observer;
 use crate::registry::Key;
@@ -23,8 +23,11 @@ use crate::system::System;
 const SHORTEST_WAIT: Duration = Duration::from_micros(500);
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
 
-/// Signals that usually may wait for one monitor, of 16 bytes each and a key of as many.
+/// Signals that usually may wait for one monitor, of 32 bytes each.
 pub const MOST_WAITING: usize = 1 << 18;
+
+/// Signals of lines that are gone which may be left beside as many as are to be sent.
+const LEFT_OVER: usize = 64;
 
 /// For all monitors together, so many times as many may wait.
 const MONITORS: usize = 16;
@@ -34,29 +37,65 @@ pub fn siginfo(signal: Signal, event: EventMask, subject: Tid, uid: Uid) -> Queu
     QueuedSignal { signo: signal.number(), pid: subject.0, uid: uid.0, value: event.0 }
 }
 
-/// Signals that wait for one monitor.
+/// A registration of one process: the registering task, and the target.
+type Name = (Tid, Tid);
+
+fn name(key: Key) -> Name {
+    (key.monitor.tid, key.target)
+}
+
+/// Signals of a registration that wait.
+#[derive(Debug)]
+struct Line {
+    /// No other line ever has it, also none of a later registration of the same name.
+    id: u64,
+    count: usize,
+}
+
+/// Signals that wait for one process.
 #[derive(Debug, Default)]
 struct Waiting {
-    signals: VecDeque<(Key, QueuedSignal)>,
-    /// How many of them each registration has.
-    of: HashMap<Key, usize>,
-    /// The monitor's own queue was full at the last try.
+    /// In their order, each with its line's id. Of lines that are gone nothing is sent.
+    signals: VecDeque<(u64, Name, QueuedSignal)>,
+    lines: HashMap<Name, Line>,
+    last_id: u64,
+    /// How many of them are to be sent.
+    count: usize,
+    /// The process's own queue was full at the last try.
     full: bool,
 }
 
 impl Waiting {
-    fn push(&mut self, key: Key, signal: QueuedSignal) {
-        self.signals.push_back((key, signal));
-        *self.of.entry(key).or_insert(0) += 1;
+    fn push(&mut self, name: Name, signal: QueuedSignal) {
+        let line = self.lines.entry(name).or_insert_with(|| {
+            self.last_id += 1;
+            Line { id: self.last_id, count: 0 }
+        });
+        line.count += 1;
+        self.signals.push_back((line.id, name, signal));
+        self.count += 1;
     }
 
-    /// Takes a signal out; tells its registration if that was the last of it.
-    fn remove(&mut self, at: usize) -> Option<Key> {
-        let (key, _) = self.signals.remove(at)?;
-        let count = self.of.get_mut(&key)?;
-        *count -= 1;
-        (*count == 0).then(|| self.of.remove(&key))?;
-        Some(key)
+    fn is_in_line(&self, id: u64, name: Name) -> bool {
+        self.lines.get(&name).is_some_and(|line| line.id == id)
+    }
+
+    /// So many signals of a line have been taken out; true if there is no other.
+    fn taken(&mut self, name: Name, count: usize) -> bool {
+        let Some(line) = self.lines.get_mut(&name) else { return false };
+        (line.count, self.count) = (line.count - count, self.count - count);
+        line.count == 0 && self.lines.remove(&name).is_some()
+    }
+
+    /// Nothing of this line is sent. Its signals are taken out when there are many, or when it is their turn.
+    fn forget(&mut self, name: Name) -> usize {
+        let Some(line) = self.lines.remove(&name) else { return 0 };
+        self.count -= line.count;
+        if self.signals.len() > 2 * self.count + LEFT_OVER {
+            let lines = &self.lines;
+            self.signals.retain(|(id, name, _)| lines.get(name).is_some_and(|line| line.id == *id));
+        }
+        line.count
     }
 }
 
@@ -95,14 +134,14 @@ impl<Y: System> Outbox<Y> {
     /// already. A `held` one must wait for now.
     pub fn send(&mut self, monitors: &Monitors<Y>, key: Key, signal: QueuedSignal, held: bool) {
         let instance = key.monitor.instance;
-        let must_wait = |queue: &Waiting| queue.full || queue.of.contains_key(&key);
+        let must_wait = |queue: &Waiting| queue.full || queue.lines.contains_key(&name(key));
         let waits = held || self.waiting.get(&instance).is_some_and(must_wait);
         if !waits && self.try_send(monitors, instance, signal) {
             return;
         }
         let counters = &self.observer.counters;
         let queue = self.waiting.entry(instance).or_default();
-        if queue.signals.len() >= self.most || self.in_all >= self.most.saturating_mul(MONITORS) {
+        if queue.count >= self.most || self.in_all >= self.most.saturating_mul(MONITORS) {
             counters.dropped.add();
             self.observer.say(format_args!(
                 "too many signals wait for monitors that take none ({} for one, or {MONITORS} times as many in \
@@ -119,7 +158,7 @@ impl<Y: System> Outbox<Y> {
             counters.held.add()
         }
         self.in_all += 1;
-        queue.push(key, signal);
+        queue.push(name(key), signal);
         let soon = self.system.now() + SHORTEST_WAIT;
         self.wait = SHORTEST_WAIT;
         self.next_try = Some(self.next_try.map_or(soon, |at| at.min(soon)));
@@ -170,7 +209,7 @@ impl<Y: System> Outbox<Y> {
 
     /// True if signals of the registration wait.
     pub fn waits(&self, key: Key) -> bool {
-        self.waiting.get(&key.monitor.instance).is_some_and(|queue| queue.of.contains_key(&key))
+        self.waiting.get(&key.monitor.instance).is_some_and(|queue| queue.lines.contains_key(&name(key)))
     }
 
     /// The registrations of which the last signal that waited was sent since the last call.
@@ -187,67 +226,59 @@ impl<Y: System> Outbox<Y> {
         mut held: impl FnMut(Key) -> bool,
     ) -> bool {
         let Some(mut queue) = self.waiting.remove(&instance) else { return false };
-        let before = queue.signals.len();
-        let mut at = 0;
+        let (before, mut any_sent, mut kept) = (queue.count, false, Vec::new());
         // What is held stays so for this time: else a later signal could overtake an earlier one.
         let mut skipped = HashSet::new();
         queue.full = false;
-        while let Some((key, signal)) = queue.signals.get(at).copied() {
-            if skipped.contains(&key) || held(key) {
-                skipped.insert(key);
-                at += 1;
+        while let Some(waiting) = queue.signals.pop_front() {
+            let (id, name @ (tid, target), signal) = waiting;
+            if !queue.is_in_line(id, name) {
+                continue;
+            }
+            let key = Key { monitor: MonitorId { instance, tid }, target };
+            if skipped.contains(&name) || held(key) {
+                skipped.insert(name);
+                kept.push(waiting);
             } else if self.try_send(monitors, instance, signal) {
-                self.paid.extend(queue.remove(at));
+                any_sent = true;
+                if queue.taken(name, 1) {
+                    self.paid.push(key);
+                }
             } else {
                 queue.full = true;
+                queue.signals.push_front(waiting);
                 break;
             }
         }
-        let sent = queue.signals.len() < before;
-        self.in_all -= before - queue.signals.len();
-        if !queue.signals.is_empty() {
+        kept.into_iter().rev().for_each(|waiting| queue.signals.push_front(waiting));
+        self.in_all -= before - queue.count;
+        if queue.count > 0 {
             self.waiting.insert(instance, queue);
         }
-        sent
+        any_sent
     }
 
-    /// The registrations are gone, and take their waiting signals along (promise P2).
-    pub fn forget(&mut self, keys: &[Key]) {
-        let mut affected = HashSet::new();
-        for key in keys {
-            let instance = key.monitor.instance;
-            if self.waiting.get_mut(&instance).is_some_and(|queue| queue.of.remove(key).is_some()) {
-                affected.insert(instance);
-            }
-        }
-        for instance in affected {
-            self.keep(instance, |queue, (key, _)| queue.contains_key(key));
+    /// The registration is gone, and takes its waiting signals along (promise P2).
+    pub fn forget(&mut self, key: Key) {
+        let instance = key.monitor.instance;
+        let Some(queue) = self.waiting.get_mut(&instance) else { return };
+        self.in_all -= queue.forget(name(key));
+        if queue.count == 0 {
+            self.waiting.remove(&instance);
         }
     }
 
     /// These events of the registration are no longer wanted.
     pub fn forget_events(&mut self, key: Key, events: EventMask) {
-        let unwanted =
-            |of: &Key, signal: &QueuedSignal| *of == key && events.intersects(EventMask(signal.value));
-        self.keep(key.monitor.instance, |_, (of, signal)| !unwanted(of, signal));
-    }
-
-    /// Keeps those of a monitor's waiting signals that are wanted.
-    fn keep(
-        &mut self,
-        instance: Instance,
-        wanted: impl Fn(&HashMap<Key, usize>, &(Key, QueuedSignal)) -> bool,
-    ) {
-        let Some(mut queue) = self.waiting.remove(&instance) else { return };
-        let of = std::mem::take(&mut queue.of);
+        let Some(queue) = self.waiting.get_mut(&key.monitor.instance) else { return };
+        let Some(id) = queue.lines.get(&name(key)).map(|line| line.id) else { return };
         let before = queue.signals.len();
-        queue.signals.retain(|waiting| wanted(&of, waiting));
-        self.in_all -= before - queue.signals.len();
-        for (key, _) in &queue.signals {
-            *queue.of.entry(*key).or_insert(0) += 1;
-        }
-        if !queue.signals.is_empty() {
-            self.waiting.insert(instance, queue);
+        queue.signals.retain(|(of, _, signal)| *of != id || !events.intersects(EventMask(signal.value)));
+        let gone = before - queue.signals.len();
+        queue.taken(name(key), gone);
+        self.in_all -= gone;
+        if queue.count == 0 {
+            self.waiting.remove(&key.monitor.instance);
         }
     }
 

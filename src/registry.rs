@@ -49,6 +49,9 @@ pub struct Key {
     pub target: Tid,
 }
 
+/// Registrations of an open file that is released.
+pub type Released = std::collections::hash_set::IntoIter<Key>;
+
 /// What a REGISTER did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Registered {
@@ -282,48 +285,43 @@ impl Registry {
         Some(Deregistered::Removed)
     }
 
-    /// The last descriptor of an open file is gone: so are the registrations that were made through
-    /// it and through no other that is still open (rule R2). Tells which.
-    pub fn release(&self, handle: HandleId) -> Vec<Key> {
-        let Some((_, keys)) = self.by_handle.remove(&handle) else { return Vec::new() };
-        keys.into_iter()
-            .filter(|key| {
-                let orphaned = self.targets.get_mut(&key.target).is_some_and(|mut registrations| {
-                    registrations.iter_mut().find(|r| r.monitor == key.monitor).is_some_and(|r| {
-                        r.handles.retain(|h| *h != handle);
-                        r.handles.is_empty()
-                    })
-                });
-                if orphaned {
-                    self.remove(*key);
-                }
-                orphaned
-            })
-            .collect()
+    /// The last descriptor of an open file is gone: the registrations that were made through it, each for
+    /// [`leave`](Registry::leave).
+    pub fn release(&self, handle: HandleId) -> Released {
+        self.by_handle.remove(&handle).map(|(_, keys)| keys).unwrap_or_default().into_iter()
     }
 
-    /// The monitor task has ended: so have its registrations (rule R2). Tells which.
-    pub fn remove_monitor(&self, monitor: MonitorId) -> Vec<Key> {
-        let Some((_, targets)) = self.by_monitor.remove(&monitor) else { return Vec::new() };
-        let keys: Vec<Key> = targets.into_iter().map(|target| Key { monitor, target }).collect();
-        for key in &keys {
-            self.remove(*key);
-        }
-        keys
-    }
-
-    /// The monitor task has ended, and is owed signals: its registrations stay, without events. Tells which.
-    pub fn silence(&self, monitor: MonitorId) -> Vec<Key> {
-        let Some(targets) = self.by_monitor.get(&monitor).map(|targets| targets.clone()) else {
-            return Vec::new();
-        };
-        for target in &targets {
-            if let Some(mut registrations) = self.targets.get_mut(target) {
-                let of_monitor = registrations.iter_mut().filter(|r| r.monitor == monitor);
-                of_monitor.for_each(|r| r.events = EventMask::default());
+    /// A registration loses an open file, which is released; true if there is no other, so that it has gone (rule R2).
+    pub fn leave(&self, key: Key, handle: HandleId) -> bool {
+        {
+            let Some(mut registrations) = self.targets.get_mut(&key.target) else { return false };
+            let of_key = registrations.iter_mut().find(|r| r.monitor == key.monitor);
+            let Some(registration) = of_key else { return false };
+            // It may be a later one of the same name.
+            registration.handles.retain(|through| *through != handle);
+            if !registration.handles.is_empty() {
+                return false;
             }
         }
-        targets.into_iter().map(|target| Key { monitor, target }).collect()
+        self.remove(key)
+    }
+
+    /// The targets of a monitor task.
+    pub fn targets_of(&self, monitor: MonitorId) -> HashSet<Tid> {
+        self.by_monitor.get(&monitor).map(|targets| targets.clone()).unwrap_or_default()
+    }
+
+    /// The monitor task has ended: its targets, each for [`remove`](Registry::remove) (rule R2).
+    pub fn take_targets_of(&self, monitor: MonitorId) -> HashSet<Tid> {
+        self.by_monitor.remove(&monitor).map(|(_, targets)| targets).unwrap_or_default()
+    }
+
+    /// The registration stays, without events.
+    pub fn silence(&self, key: Key) {
+        if let Some(mut registrations) = self.targets.get_mut(&key.target) {
+            let of_key = registrations.iter_mut().filter(|r| r.monitor == key.monitor);
+            of_key.for_each(|r| r.events = EventMask::default());
+        }
     }
 
     /// Calls `f` for each registration that wants one of `events` of `target`.
@@ -367,7 +365,8 @@ impl Registry {
         }
     }
 
-    fn remove(&self, key: Key) {
+    /// Ends a registration; false if there is none.
+    pub fn remove(&self, key: Key) -> bool {
         let mut removed = None;
         if let Entry::Occupied(mut entry) = self.targets.entry(key.target) {
             let registrations = entry.get_mut();
@@ -377,11 +376,10 @@ impl Registry {
                 entry.remove();
             }
         }
-        if let Some(removed) = &removed {
-            self.count.fetch_sub(1, Ordering::Relaxed);
-            self.discharge(removed.credentials.real);
-        }
-        for handle in removed.map_or(Vec::new(), |removed| removed.handles) {
+        let Some(removed) = removed else { return false };
+        self.count.fetch_sub(1, Ordering::Relaxed);
+        self.discharge(removed.credentials.real);
+        for handle in removed.handles {
             if let Entry::Occupied(mut entry) = self.by_handle.entry(handle) {
                 entry.get_mut().remove(&key);
                 if entry.get().is_empty() {
@@ -395,5 +393,6 @@ impl Registry {
                 entry.remove();
             }
         }
+        true
     }
 }

@@ -82,8 +82,10 @@ impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
     /// The open files through which a process watches itself, and which its exec may have closed.
     fn files_closed_by(&self, exec: &Event) -> Vec<HandleId> {
         let recent = Stamp(exec.at.0.saturating_sub(CLOSE_BEFORE_EXEC.as_nanos() as u64));
-        let may_be_closed =
-            |handle: &HandleId| self.node.closes().is_none() || self.closings.any_since(*handle, recent);
+        let may_be_closed = |handle: &HandleId| {
+            let may_be = self.node.closes().is_none() || self.closings.any_since(*handle, recent);
+            may_be && !self.sweep.has_file(*handle)
+        };
         let mut files = Vec::new();
         self.registry.for_each_match(exec.target, exec.kind.bit(), |registration| {
             if self.monitors.tgid(registration.monitor.instance) == Some(exec.tgid) {
@@ -94,7 +96,7 @@ impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
     }
 
     /// Signals an event to everybody who wants it.
-    fn tell(&mut self, event: &Event) {
+    pub(super) fn tell(&mut self, event: &Event) {
         if self.options.abort_events && event.killed_by().is_some() {
             self.signal(event, event.kind.abort_bit().unwrap_or_default());
         }
@@ -104,7 +106,9 @@ impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
     fn signal(&mut self, event: &Event, bit: EventMask) {
         let mut told = Vec::new();
         self.registry.for_each_match(event.target, bit, |registration| {
-            if let Some(signal) = Signal::new(registration.signal) {
+            let has_ended =
+                self.sweep.has_all(registration.handles()) || self.sweep.has_thread(registration.monitor);
+            if !has_ended && let Some(signal) = Signal::new(registration.signal) {
                 told.push((registration.monitor, signal, registration.credentials));
             }
         });
@@ -125,7 +129,7 @@ impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
         for (monitor, signal, credentials) in told {
             if self.monitors.may_signal(credentials, monitor.instance) {
                 let key = Key { monitor, target: event.target };
-                let held = Doubt::new(&self.registry, &self.closings, &self.monitors).holds(key);
+                let held = Doubt::new(&self.registry, &self.closings, &self.monitors, &self.sweep).holds(key);
                 self.outbox.send(&self.monitors, key, siginfo(signal, bit, event.subject, uid), held);
             } else {
                 self.observer.counters.forbidden.add();

@@ -15,6 +15,7 @@ mod put_off;
 mod requests;
 #[cfg(test)]
 mod simulation;
+mod sweep;
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::os::fd::BorrowedFd;
@@ -38,6 +39,7 @@ use crate::sys::priority::Priority;
 use crate::system::System;
 
 use put_off::PutOff;
+use sweep::{SLICE, Sweep};
 
 /// Events that are handled before requests have their turn.
 const BATCH: usize = 64;
@@ -105,6 +107,9 @@ pub struct Core<N, S, Y: System> {
     /// Answers whose time has not come.
     put_off: Vec<PutOff>,
     closings: Closings<Y>,
+    sweep: Sweep,
+    /// So many registrations are swept up in one turn.
+    slice: usize,
     /// Of the thread that serves.
     priority: Option<Priority>,
     observer: Observer,
@@ -134,6 +139,8 @@ impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
             gone: None,
             owing: HashSet::new(),
             put_off: Vec::new(),
+            sweep: Sweep::default(),
+            slice: SLICE,
             priority: None,
             system,
             observer,
@@ -196,7 +203,8 @@ impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
                 busy = true;
             }
             busy |= self.bury_monitors();
-            let doubt = Doubt::new(&self.registry, &self.closings, &self.monitors);
+            busy |= self.sweep_some();
+            let doubt = Doubt::new(&self.registry, &self.closings, &self.monitors, &self.sweep);
             self.outbox.retry(&self.monitors, |key| doubt.holds(key));
             self.end_paid();
             busy |= self.answer_put_off()?;
@@ -265,24 +273,34 @@ impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
     }
 }
 
-/// Which registrations' signals must wait, since each of their open files may be closed by now.
+/// Which registrations' signals must wait, since each of their open files may be closed by now. If each is, they
+/// wait to be forgotten.
 struct Doubt<'a, Y: System> {
     registry: &'a Registry,
     closings: &'a Closings<Y>,
     monitors: &'a Monitors<Y>,
+    sweep: &'a Sweep,
     /// A task waits in a call on this one, which is therefore open.
     open: Option<HandleId>,
 }
 
 impl<'a, Y: System> Doubt<'a, Y> {
-    fn new(registry: &'a Registry, closings: &'a Closings<Y>, monitors: &'a Monitors<Y>) -> Doubt<'a, Y> {
-        Doubt { registry, closings, monitors, open: None }
+    fn new(
+        registry: &'a Registry,
+        closings: &'a Closings<Y>,
+        monitors: &'a Monitors<Y>,
+        sweep: &'a Sweep,
+    ) -> Doubt<'a, Y> {
+        Doubt { registry, closings, monitors, sweep, open: None }
     }
 
     fn holds(&self, key: Key) -> bool {
         let handles = self.registry.handles(key);
         let process = self.monitors.tgid(key.monitor.instance);
-        let may_be_closed = |handle| Some(handle) != self.open && self.closings.in_doubt(handle, process);
+        let may_be_closed = |handle| {
+            let is_in_doubt = || Some(handle) != self.open && self.closings.in_doubt(handle, process);
+            self.sweep.has_file(handle) || is_in_doubt()
+        };
         !handles.is_empty() && handles.into_iter().all(may_be_closed)
     }
 }

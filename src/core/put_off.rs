@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use crate::abi::EventMask;
+use crate::driver::Call;
 use crate::ids::HandleId;
-use crate::node::{Node, Ticket};
+use crate::node::{Caller, Node, Ticket};
 use crate::registry::Key;
 use crate::source::Source;
 use crate::system::System;
@@ -35,6 +36,17 @@ pub(super) enum PutOff {
         /// What it asks for.
         events: EventMask,
     },
+    /// A call that what is being swept up is in the way of: there is no room beside it, or it has the same name.
+    Call {
+        /// Whom to answer.
+        ticket: Ticket,
+        /// The open file of the call.
+        through: HandleId,
+        /// By whom.
+        caller: Caller,
+        /// What it asks for.
+        call: Call,
+    },
 }
 
 /// How long a REGISTER waits for a deaf source; one that has been deaf for as long is not waited for.
@@ -50,6 +62,7 @@ impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
                     self.deregister_when_known(ticket, through, key, events);
                 }
                 PutOff::Register { ticket, key, events } => self.register_when_heard(ticket, key, events),
+                PutOff::Call { ticket, through, caller, call } => self.call(ticket, through, caller, call)?,
             }
         }
         Ok(self.put_off.len() < before)
@@ -73,7 +86,7 @@ impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
         ));
         if !told {
             self.registry.deregister(key, !EventMask::default());
-            self.ended(&[key]);
+            self.ended(key);
         }
         self.answer(ticket, if told { Ok(()) } else { Err(Errno::EIO) });
     }

@@ -185,6 +185,31 @@ fn beyond_the_limits_calls_fail_with_enomem() {
 }
 
 #[test]
+fn there_is_room_again_once_a_close_has_returned() {
+    let place = Place::new();
+    let daemon = place.serve(&["--max-per-user", "10", "--mode", "666"]);
+    let program = Reachable::new(build("client"));
+    let mut user = Client { program: Program::start(&mut program.by(65534)) };
+    let mut root = Client::of(&place);
+    assert_eq!(user.open(place.path()), Ok(0));
+    for target in 1..=10 {
+        assert_eq!(user.register(target, event::PROCESS_EXIT), Ok(0));
+    }
+    assert_eq!(user.register(11, event::PROCESS_EXIT), Err(Errno::ENOMEM));
+    // These go first, in turns, and that takes longer than the calls that follow.
+    for target in 1..=20_000 {
+        assert_eq!(root.register(target, event::PROCESS_EXIT), Ok(0));
+    }
+    assert_eq!(root.close(), Ok(0));
+    assert_eq!(user.close(), Ok(0));
+    assert_eq!(user.open(place.path()), Ok(0));
+    for target in 11..=20 {
+        assert_eq!(user.register(target, event::PROCESS_EXIT), Ok(0));
+    }
+    daemon.stop();
+}
+
+#[test]
 fn a_user_has_half_of_all_registrations_and_some_are_kept_for_root() {
     let place = Place::new();
     let daemon = place.serve(&["--max-registrations", "32", "--mode", "666"]);

@@ -10,17 +10,21 @@ mod parts;
 mod tape;
 mod tasks;
 mod toys;
+mod turns;
 mod world;
 
+use std::collections::HashSet;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::driver::Driver;
+use crate::ids::{Instance, MonitorId, Tid};
 use crate::observe::Observer;
 use crate::registry::{Limits, Registry};
 
+use super::sweep::Ended;
 use super::{Core, Options};
 use tape::Tape;
 use toys::Toy;
@@ -59,6 +63,7 @@ fn serve(toy: &Toy) -> Result<(), String> {
     let observer = Observer::silent();
     let (node, source) = (toy.clone(), toy.clone());
     let mut core = Core::new(toy.clone(), node, source, driver, registry, observer, Options::default());
+    core.slice = 1;
     until_at_rest(&mut core, toy)?;
     toy.world.borrow().model.rest()?;
     toy.world.borrow_mut().end();
@@ -70,9 +75,10 @@ fn serve(toy: &Toy) -> Result<(), String> {
         ("requests", core.waiting.len()),
         ("answers that are put off", core.put_off.len()),
         ("registrations of ended threads", core.owing.len()),
+        ("files and monitors to be swept up", usize::from(!core.sweep.is_empty())),
         ("watched tasks", toy.world.borrow().source.watched.len()),
         ("signals that wait", usize::from(core.outbox.next_try().is_some())),
-        ("closes in doubt", usize::from(core.closings.next_look().is_some())),
+        ("files whose closes count", usize::from(!core.closings.is_empty())),
     ];
     left.into_iter()
         .find(|(_, count)| *count > 0)
@@ -84,7 +90,16 @@ fn until_at_rest(core: &mut Core<Toy, Toy, Toy>, toy: &Toy) -> Result<(), String
     let nobody = std::fs::File::open("/dev/null").map_err(|error| error.to_string())?;
     let stop = std::os::fd::AsFd::as_fd(&nobody);
     for _ in 0..20_000 {
-        toy.world.borrow_mut().looks = 0;
+        let mut world = toy.world.borrow_mut();
+        world.looks = 0;
+        if world.tape.once_in(8) {
+            world.say("a monitor with many registrations ends".into());
+            let end = [1040, 1200][world.tape.choose(2)];
+            let targets: HashSet<Tid> = (1000..end).map(Tid).collect();
+            let monitor = MonitorId { instance: Instance(u64::MAX), tid: Tid(1000) };
+            core.sweep.left.push_back(Ended::Process(monitor, targets.into_iter()));
+        }
+        drop(world);
         core.work().map_err(|error| error.to_string())?;
         core.sleep(stop).map_err(|error| error.to_string())?;
         let world = toy.world.borrow();

@@ -155,6 +155,8 @@ pub struct SourceSide {
     pub made: u64,
     /// It has more to tell, but not yet.
     pub late: bool,
+    /// The place of the item that the core has in hand.
+    pub in_hand: Option<u64>,
 }
 
 /// What the source tells.

@@ -115,6 +115,7 @@ impl Source for Toy {
 
     /// One task's events in order, and a child's after its birth; else in any order.
     fn next(&mut self) -> Result<Option<Input>, SourceError> {
+        self.look().source.in_hand = None;
         let mut world = self.later();
         if world.source.items.is_empty() || world.source.late {
             return Ok(None);
@@ -126,7 +127,8 @@ impl Source for Toy {
         let place = world.tape.choose(4);
         let items = &world.source.items;
         let at = if may_be_next(items.iter().map(|(_, item)| *item), place) { place } else { 0 };
-        let (_, item) = world.source.items.remove(at).expect("it is one of them");
+        let (place, item) = world.source.items.remove(at).expect("it is one of them");
+        world.source.in_hand = Some(place);
         world.say(match item {
             Item::Event(event) => format!("    the core hears of {} {:?}", event.target, event.kind),
             Item::Lost => "    the core hears of a loss".into(),

@@ -129,7 +129,8 @@ impl World {
             return None;
         }
         let after = self.last_number;
-        let unheard = self.source.items.front().map_or(u64::MAX, |(place, _)| *place);
+        let first = self.source.items.front().map(|(place, _)| *place);
+        let unheard = first.into_iter().chain(self.source.in_hand).min().unwrap_or(u64::MAX);
         self.left_by_exec.retain(|(.., place)| *place >= unheard);
         let is_left = |number: &i32| self.left_by_exec.iter().any(|(left, ..)| left == number);
         let numbers =
