@@ -25,36 +25,14 @@ const EVENTS: EventMask = EventMask(
 /// Events for [`Interest::End`].
 const END: EventMask = EventMask(EventMask::THREAD_EXIT.0 | EventMask::PROCESS_EXEC.0);
 
-/// How often a task is watched, by interest.
-#[derive(Clone, Copy, Debug, Default)]
-struct Watches {
-    events: u32,
-    end: u32,
-}
-
-impl Watches {
-    fn count(&mut self, interest: Interest) -> &mut u32 {
-        match interest {
-            Interest::Events => &mut self.events,
-            Interest::End => &mut self.end,
-        }
-    }
-
-    /// The events that are wanted.
-    fn wanted(self) -> EventMask {
-        match (self.events, self.end) {
-            (0, 0) => EventMask::default(),
-            (0, _) => END,
-            _ => EVENTS,
-        }
-    }
-}
-
 /// Events from the source in the kernel.
 #[derive(Debug)]
 pub struct BpfEvents {
     source: BpfSource,
-    watched: HashMap<Tid, Watches>,
+    /// How often a task is watched for its events, beside the first time, which its word tells.
+    more: HashMap<Tid, u32>,
+    /// How often for its end: monitors are.
+    ends: HashMap<Tid, u32>,
     observer: Observer,
     /// What the observer's counters have of the source's.
     counted: Counters,
@@ -63,7 +41,8 @@ pub struct BpfEvents {
 impl BpfEvents {
     /// Nothing is watched.
     pub fn new(source: BpfSource, observer: Observer) -> BpfEvents {
-        BpfEvents { source, watched: HashMap::new(), observer, counted: Counters::default() }
+        let (more, ends, counted) = (HashMap::new(), HashMap::new(), Counters::default());
+        BpfEvents { source, more, ends, observer, counted }
     }
 
     /// Passes on what the source has counted since.
@@ -83,6 +62,10 @@ impl BpfEvents {
         }
     }
 
+    fn watches_events_of(&self, tid: Tid) -> bool {
+        self.source.wanted(tid).intersects(EventMask::PROCESS_FORK)
+    }
+
     fn event(&self, event: &TaskEvent) -> Event {
         self.observer.counters.events.add();
         Event {
@@ -95,6 +78,17 @@ impl BpfEvents {
             at: event.at,
         }
     }
+}
+
+/// Counts one less; how many are left. `None`: there were none.
+fn take_one(counts: &mut HashMap<Tid, u32>, tid: Tid) -> Option<u32> {
+    let Entry::Occupied(mut entry) = counts.entry(tid) else { return None };
+    *entry.get_mut() -= 1;
+    let left = *entry.get();
+    if left == 0 {
+        entry.remove();
+    }
+    Some(left)
 }
 
 impl Source for BpfEvents {
@@ -141,26 +135,33 @@ impl Source for BpfEvents {
     }
 
     fn watch(&mut self, tid: Tid, interest: Interest) {
-        let watches = self.watched.entry(tid).or_default();
-        let before = watches.wanted();
-        *watches.count(interest) += 1;
-        let wanted = watches.wanted();
-        if wanted != before {
-            self.source.watch(tid, wanted);
+        let watches_events = self.watches_events_of(tid);
+        match interest {
+            Interest::Events if watches_events => *self.more.entry(tid).or_default() += 1,
+            Interest::Events => self.source.watch(tid, EVENTS),
+            Interest::End => {
+                let count = self.ends.entry(tid).or_default();
+                *count += 1;
+                if *count == 1 && !watches_events {
+                    self.source.watch(tid, END);
+                }
+            }
         }
     }
 
     fn unwatch(&mut self, tid: Tid, interest: Interest) {
-        let Entry::Occupied(mut entry) = self.watched.entry(tid) else { return };
-        let watches = entry.get_mut();
-        let before = watches.wanted();
-        *watches.count(interest) = watches.count(interest).saturating_sub(1);
-        let wanted = watches.wanted();
-        if wanted.is_empty() {
-            entry.remove();
-        }
-        if wanted != before {
-            self.source.unwatch(tid, before.without(wanted));
+        match interest {
+            Interest::Events => {
+                if take_one(&mut self.more, tid).is_none() {
+                    let left = if self.ends.contains_key(&tid) { END } else { EventMask::default() };
+                    self.source.unwatch(tid, EVENTS.without(left));
+                }
+            }
+            Interest::End => {
+                if take_one(&mut self.ends, tid) == Some(0) && !self.watches_events_of(tid) {
+                    self.source.unwatch(tid, END);
+                }
+            }
         }
     }
 

@@ -223,9 +223,14 @@ impl BpfSource {
         let began = before & (bit::EXITING | bit::HOLD) == bit::EXITING | bit::HOLD;
         if began && before & bit::PROCESS_ENDS == 0 {
             self.hold_late(tid);
-        } else if before & bit::PROCESS_ENDS == 0 && tid.0 < self.highest {
+        } else if before & bit::PROCESS_ENDS == 0 && (1..self.highest).contains(&tid.0) {
             self.arm_later(tid);
         }
+    }
+
+    /// Which events of this task are wanted. None of one that no task can have.
+    pub fn wanted(&self, tid: Tid) -> EventMask {
+        EventMask((self.loaded.words.load(tid) & bit::EVENTS) as i32)
     }
 
     /// True if the owner of this number has begun to exit since the programs were loaded.
