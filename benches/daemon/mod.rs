@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -15,7 +16,9 @@ pub struct Daemon {
 impl Daemon {
     /// Starts it with these options of `kmonitor serve`, and waits until it serves.
     pub fn start(options: &[&str]) -> Daemon {
-        let path = std::env::temp_dir().join(format!("kmonitor-bench-{}", std::process::id()));
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("kmonitor-bench-{}-{number}", std::process::id()));
         let mut child = Command::new(env!("CARGO_BIN_EXE_kmonitor"))
             .args(["serve", "--mode", "666", "--path"])
             .arg(&path)
