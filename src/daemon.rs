@@ -159,7 +159,7 @@ impl Daemon {
         if !caps::has_cap(None, CapSet::Effective, Capability::CAP_KILL).unwrap_or(false) {
             return Err(StartError::NoKill);
         }
-        malloc::share_arena();
+        malloc::configure();
         let descriptors = descriptors::raise_limit().map_err(io::Error::from)?;
         if descriptors < LEAST {
             return Err(StartError::Descriptors(descriptors));

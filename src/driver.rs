@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use crate::abi::{COMMAND_SIZE, Command, DEREGISTER, EventMask, REGISTER};
 use crate::ids::{HandleId, MonitorId, Tid};
-use crate::registry::{Credentials, Deregistered, Key, Registered, Registry, Released};
+use crate::registry::{Credentials, Deregistered, Key, Keys, Registered, Registry};
 
 /// An ioctl that the device knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +80,7 @@ impl Driver {
 
     /// The last descriptor of an open file is gone, and with it the registrations that
     /// [`leave`](Registry::leave) tells of, each when it is asked.
-    pub fn release(&mut self, handle: HandleId) -> Released {
+    pub fn release(&mut self, handle: HandleId) -> Keys {
         self.open.remove(&handle);
         self.registry.release(handle)
     }
@@ -197,7 +197,7 @@ mod tests {
         let reborn = MonitorId { instance: Instance(2), tid: Tid(1) };
         assert_eq!(device.deregister(key(reborn, 9), FORK), Err(Errno::EINVAL));
         device.register(handle, reborn, ROOT, command(9, EXIT)).expect("register");
-        assert_eq!(registry.take_targets_of(monitor(1)).len(), 1);
+        assert_eq!(registry.take_keys_of(monitor(1)).len(), 1);
         assert!(registry.remove(key(monitor(1), 9)));
         assert_eq!(wanted(&registry, 9, FORK), []);
         assert_eq!(wanted(&registry, 9, EXIT), [(1, 34)]);

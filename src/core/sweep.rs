@@ -1,11 +1,11 @@
 //! What has ended is swept up: the registrations of files, processes and threads go some at a time, since there may
 //! be a million of them, and others have their turn in between. From the end itself on they count for nothing.
 
-use std::collections::{HashSet, VecDeque, hash_set};
+use std::collections::{HashSet, VecDeque};
 
-use crate::ids::{HandleId, MonitorId, Tid};
+use crate::ids::{HandleId, MonitorId};
 use crate::node::Node;
-use crate::registry::{Deregistered, Key, Released};
+use crate::registry::{Deregistered, Key, Keys};
 use crate::source::Source;
 use crate::system::System;
 
@@ -14,13 +14,11 @@ use super::Core;
 /// So many registrations go in one turn.
 pub(super) const SLICE: usize = 256;
 
-type Targets = hash_set::IntoIter<Tid>;
-
 /// Something that has ended, and its registrations that have not been looked at.
 pub(super) enum Ended {
-    File(HandleId, Released),
-    Process(MonitorId, Targets),
-    Thread(MonitorId, Targets),
+    File(HandleId, Keys),
+    Process(Keys),
+    Thread(MonitorId, Keys),
 }
 
 /// A registration that something has ended had, and what to do with it.
@@ -33,9 +31,14 @@ enum Swept {
     Thread(Key),
 }
 
+/// After so many registrations have gone the table gives memory back.
+const SHRINK_AFTER: usize = 1 << 16;
+
 /// All that has ended, in the order in which it has.
 #[derive(Default)]
 pub(super) struct Sweep {
+    /// Registrations that have gone since the table gave memory back.
+    gone: usize,
     pub(super) left: VecDeque<Ended>,
     files: HashSet<HandleId>,
     threads: HashSet<MonitorId>,
@@ -66,19 +69,15 @@ impl Sweep {
         loop {
             let next = match self.left.front_mut()? {
                 Ended::File(handle, keys) => keys.next().map(|key| Swept::File(key, *handle)),
-                Ended::Process(monitor, targets) => {
-                    targets.next().map(|target| Swept::Process(Key { monitor: *monitor, target }))
-                }
-                Ended::Thread(monitor, targets) => {
-                    targets.next().map(|target| Swept::Thread(Key { monitor: *monitor, target }))
-                }
+                Ended::Process(keys) => keys.next().map(Swept::Process),
+                Ended::Thread(_, keys) => keys.next().map(Swept::Thread),
             };
             if next.is_some() {
                 return next;
             }
             match self.left.pop_front()? {
                 Ended::File(handle, _) => drop(self.files.remove(&handle)),
-                Ended::Process(..) => {}
+                Ended::Process(_) => {}
                 Ended::Thread(monitor, _) => drop(self.threads.remove(&monitor)),
             }
         }
@@ -101,8 +100,7 @@ impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
         let mut any = false;
         while let Some(dead) = self.monitors.take_exited() {
             for monitor in dead {
-                let targets = self.registry.take_targets_of(monitor);
-                self.sweep.left.push_back(Ended::Process(monitor, targets.into_iter()));
+                self.sweep.left.push_back(Ended::Process(self.registry.take_keys_of(monitor)));
             }
             any = true;
         }
@@ -112,8 +110,7 @@ impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
     /// A registering thread has ended, and its process lives: signals from before that still wait are owed to it.
     pub(super) fn thread_ended(&mut self, monitor: MonitorId) {
         if self.sweep.threads.insert(monitor) {
-            let targets = self.registry.targets_of(monitor);
-            self.sweep.left.push_back(Ended::Thread(monitor, targets.into_iter()));
+            self.sweep.left.push_back(Ended::Thread(monitor, self.registry.keys_of(monitor)));
         }
     }
 
@@ -125,10 +122,21 @@ impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
                 Some(Swept::Process(key)) if self.registry.remove(key) => self.ended(key),
                 Some(Swept::Thread(key)) => self.silence(key),
                 Some(_) => {}
-                None => return count > 0,
+                None => {
+                    self.shrink();
+                    return count > 0;
+                }
             }
+            self.sweep.gone += 1;
         }
         true
+    }
+
+    fn shrink(&mut self) {
+        if self.sweep.gone > self.registry.len().max(SHRINK_AFTER) {
+            self.sweep.gone = 0;
+            self.registry.shrink();
+        }
     }
 
     /// Sweeps up this registration, before it is asked for.

@@ -158,8 +158,7 @@ pub fn play(limits: Limits, most_open: usize, operations: &[Operation]) {
             }
             Operation::MonitorEnds(monitor) => {
                 let gone = model.remove(|entry| entry.key.monitor == monitor);
-                let keys =
-                    registry.take_targets_of(monitor).into_iter().map(|target| Key { monitor, target });
+                let keys = registry.take_keys_of(monitor);
                 assert_eq!(sorted(keys.filter(|key| registry.remove(*key)).collect()), sorted(gone));
             }
             Operation::Event(target, events) => {
@@ -189,7 +188,7 @@ impl Model {
         for key in keys {
             let entry = self.entries.iter().find(|entry| entry.key == *key);
             assert_eq!(registry.contains(*key), entry.is_some(), "{key:?}");
-            assert_eq!(registry.handles(*key), entry.map_or(&[][..], |entry| &entry.files), "{key:?}");
+            assert_eq!(registry.handles(*key)[..], *entry.map_or(&[][..], |entry| &entry.files), "{key:?}");
             let watched = self.entries.iter().any(|entry| entry.key.target == key.target);
             assert_eq!(registry.has_target(key.target), watched, "{key:?}");
             let all = EventMask(!0);

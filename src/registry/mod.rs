@@ -9,7 +9,7 @@
 mod keys;
 mod limits;
 
-use std::collections::{HashMap, HashSet, hash_map};
+use std::collections::{BTreeSet, HashMap, hash_map};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dashmap::DashMap;
@@ -18,6 +18,7 @@ use smallvec::{SmallVec, smallvec};
 
 use crate::abi::EventMask;
 use crate::ids::{HandleId, MonitorId, Tid, Uid};
+use crate::sys::malloc;
 
 pub use keys::Keys;
 pub use limits::{Full, Limits};
@@ -110,8 +111,9 @@ const PARTS: usize = 4096;
 #[derive(Debug)]
 pub struct Registry {
     targets: DashMap<Tid, Registrations>,
-    /// The targets of each monitor through each open file.
-    by_handle: DashMap<HandleId, HashMap<MonitorId, HashSet<Tid>>>,
+    /// The targets of each monitor through each open file. They end in the order of their numbers, in which most were
+    /// made: neighbours in memory.
+    by_handle: DashMap<HandleId, HashMap<MonitorId, BTreeSet<Tid>>>,
     by_monitor: DashMap<MonitorId, Owned>,
     /// How many each user has.
     by_user: DashMap<Uid, usize>,
@@ -240,16 +242,11 @@ impl Registry {
     /// DEREGISTER: takes `events` away; without any left the registration goes (docs/behaviour.md, fact 19). `None` if
     /// there is no such registration.
     pub fn deregister(&self, key: Key, events: EventMask) -> Option<Deregistered> {
-        {
-            let mut registrations = self.targets.get_mut(&key.target)?;
-            let registration = registrations.iter_mut().find(|r| r.monitor == key.monitor)?;
+        let ended = self.change(key, |registration| {
             registration.events = registration.events.without(events);
-            if !registration.events.is_empty() {
-                return Some(Deregistered::Kept);
-            }
-        }
-        self.remove(key);
-        Some(Deregistered::Removed)
+            registration.events.is_empty()
+        });
+        ended.map(|ended| if ended { Deregistered::Removed } else { Deregistered::Kept })
     }
 
     /// The last descriptor of an open file is gone: the registrations that were made through it, each for
@@ -266,17 +263,12 @@ impl Registry {
 
     /// A registration loses an open file, which is released; true if there is no other, so that it has gone (rule R2).
     pub fn leave(&self, key: Key, handle: HandleId) -> bool {
-        {
-            let Some(mut registrations) = self.targets.get_mut(&key.target) else { return false };
-            let of_key = registrations.iter_mut().find(|r| r.monitor == key.monitor);
-            let Some(registration) = of_key else { return false };
+        let ended = self.change(key, |registration| {
             // It may be a later one of the same name.
             registration.handles.retain(|through| *through != handle);
-            if !registration.handles.is_empty() {
-                return false;
-            }
-        }
-        self.remove(key)
+            registration.handles.is_empty()
+        });
+        ended == Some(true)
     }
 
     /// The registrations of a monitor task through files that are open. Some may be among them more than once.
@@ -347,16 +339,30 @@ impl Registry {
 
     /// Ends a registration; false if there is none.
     pub fn remove(&self, key: Key) -> bool {
-        let mut removed = None;
-        if let Entry::Occupied(mut entry) = self.targets.entry(key.target) {
+        self.change(key, |_| true).is_some()
+    }
+
+    /// The table was much larger than it is: gives memory back to the kernel. That takes some 25 ms after a million.
+    pub fn shrink(&self) {
+        self.targets.shrink_to_fit();
+        malloc::trim();
+    }
+
+    /// Changes a registration, which ends if `change` says so; tells whether it has. `None`: there is none.
+    fn change(&self, key: Key, change: impl FnOnce(&mut Registration) -> bool) -> Option<bool> {
+        let removed = {
+            let Entry::Occupied(mut entry) = self.targets.entry(key.target) else { return None };
             let registrations = entry.get_mut();
-            let at = registrations.iter().position(|r| r.monitor == key.monitor);
-            removed = at.map(|at| registrations.remove(at));
+            let at = registrations.iter().position(|r| r.monitor == key.monitor)?;
+            if !change(&mut registrations[at]) {
+                return Some(false);
+            }
+            let removed = registrations.remove(at);
             if registrations.is_empty() {
                 entry.remove();
             }
-        }
-        let Some(removed) = removed else { return false };
+            removed
+        };
         self.count.fetch_sub(1, Ordering::Relaxed);
         self.discharge(removed.credentials.real);
         let mut unused = removed.handles;
@@ -369,7 +375,7 @@ impl Registry {
                 entry.remove();
             }
         }
-        true
+        Some(true)
     }
 
     /// A registration is no longer one through this open file; true if its monitor has no other through it.

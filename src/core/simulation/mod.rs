@@ -13,7 +13,6 @@ mod toys;
 mod turns;
 mod world;
 
-use std::collections::HashSet;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::sync::Arc;
@@ -22,7 +21,7 @@ use std::time::{Duration, Instant};
 use crate::driver::Driver;
 use crate::ids::{Instance, MonitorId, Tid};
 use crate::observe::Observer;
-use crate::registry::{Limits, Registry};
+use crate::registry::{Keys, Limits, Registry};
 
 use super::sweep::Ended;
 use super::{Core, Options};
@@ -95,9 +94,9 @@ fn until_at_rest(core: &mut Core<Toy, Toy, Toy>, toy: &Toy) -> Result<(), String
         if world.tape.once_in(8) {
             world.say("a monitor with many registrations ends".into());
             let end = [1040, 1200][world.tape.choose(2)];
-            let targets: HashSet<Tid> = (1000..end).map(Tid).collect();
+            let targets = (1000..end).map(Tid).collect();
             let monitor = MonitorId { instance: Instance(u64::MAX), tid: Tid(1000) };
-            core.sweep.left.push_back(Ended::Process(monitor, targets.into_iter()));
+            core.sweep.left.push_back(Ended::Process(Keys::from_iter([(monitor, targets)])));
         }
         drop(world);
         core.work().map_err(|error| error.to_string())?;
