@@ -251,7 +251,14 @@ long act_exec(const long *arg)
 
 long act_exec_fd(const long *arg)
 {
-	return sys(execveat((int)arg[1], "", puppet_args(arg[0]), environ, AT_EMPTY_PATH));
+	char **argv = puppet_args(arg[0]), path[64];
+	long result = sys(execveat((int)arg[1], "", argv, environ, AT_EMPTY_PATH));
+
+	if (result != -ENOENT)
+		return result;
+	/* Debian's 5.10.223 says that of every descriptor (docs/kernels.md) */
+	snprintf(path, sizeof path, "/proc/thread-self/fd/%d", (int)arg[1]);
+	return sys(execve(path, argv, environ));
 }
 
 long act_exec_script(const long *arg)
