@@ -203,7 +203,8 @@ impl<Y: System> Monitors<Y> {
         }
     }
 
-    /// The process is another one's business from now on, or nobody's.
+    /// Lets the process go: its number may be another's from now on. While there are registrations of it, its number is
+    /// remembered with them.
     fn end(&mut self, instance: Instance) {
         let Some(process) = self.processes.get_mut(&instance) else { return };
         if process.held.take().is_some() {

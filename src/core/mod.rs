@@ -203,13 +203,14 @@ impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
                 busy = true;
             }
             busy |= self.bury_monitors();
-            busy |= self.sweep_some();
+            self.sweep_some();
             let doubt = Doubt::new(&self.registry, &self.closings, &self.monitors, &self.sweep);
             self.outbox.retry(&self.monitors, |key| doubt.holds(key));
             self.end_paid();
             busy |= self.answer_put_off()?;
             let others = if busy { OTHERS_IN_PASSING } else { OTHERS };
             busy |= self.node.answer_others(others);
+            busy |= !self.sweep.is_empty();
             if !busy {
                 return Ok(());
             }

@@ -69,6 +69,12 @@ impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
         // Events that came before this call belong to the registration as it was.
         self.drain_source()?;
         self.bury_monitors();
+        // An ended thread's registrations go before another with its number is served.
+        let known = if self.sweep.has_threads() { self.monitors.known(caller) } else { None };
+        if known.is_some_and(|monitor| self.sweep.has_thread(monitor)) {
+            self.put_off.push(PutOff::Call { ticket, through, caller, call });
+            return Ok(());
+        }
         match call {
             Call::Register(command) => self.register(ticket, through, caller, command),
             Call::Deregister(command) => {
@@ -98,10 +104,7 @@ impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
         let key = Key { monitor, target: Tid(command.pid) };
         self.sweep_up(key);
         let credentials = self.monitors.credentials(monitor, caller);
-        let registered = match self.sweep.has_thread(monitor) {
-            true => Err(Errno::ENOMEM),
-            false => self.driver.register(through, monitor, credentials, command),
-        };
+        let registered = self.driver.register(through, monitor, credentials, command);
         if registered.is_err() && !self.sweep.is_empty() {
             self.monitors.drop_if_unused(monitor.instance);
             self.put_off.push(PutOff::Call { ticket, through, caller, call: Call::Register(command) });
@@ -136,11 +139,7 @@ impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
             return self.answer(ticket, Err(Errno::EINVAL));
         };
         let key = Key { monitor, target: Tid(command.pid) };
-        self.sweep_up(key);
-        if self.sweep.has_thread(monitor) {
-            let call = Call::Deregister(command);
-            self.put_off.push(PutOff::Call { ticket, through, caller, call });
-        } else if self.owing.contains(&key) {
+        if self.owing.contains(&key) {
             // An earlier thread's with this number, which only waits for its last signals.
             self.answer(ticket, Err(Errno::EINVAL));
         } else {

@@ -62,7 +62,12 @@ impl Sweep {
 
     /// True if this registering thread has ended, and perhaps another has its number.
     pub(super) fn has_thread(&self, monitor: MonitorId) -> bool {
-        !self.threads.is_empty() && self.threads.contains(&monitor)
+        self.has_threads() && self.threads.contains(&monitor)
+    }
+
+    /// True if any registering thread has ended of which something is left.
+    pub(super) fn has_threads(&self) -> bool {
+        !self.threads.is_empty()
     }
 
     fn next(&mut self) -> Option<Swept> {
@@ -114,22 +119,18 @@ impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
         }
     }
 
-    /// Sweeps up some registrations; false if there were none.
-    pub(super) fn sweep_some(&mut self) -> bool {
-        for count in 0..self.slice {
+    /// Sweeps up some registrations.
+    pub(super) fn sweep_some(&mut self) {
+        for _ in 0..self.slice {
             match self.sweep.next() {
                 Some(Swept::File(key, handle)) if self.registry.leave(key, handle) => self.ended(key),
                 Some(Swept::Process(key)) if self.registry.remove(key) => self.ended(key),
                 Some(Swept::Thread(key)) => self.silence(key),
                 Some(_) => {}
-                None => {
-                    self.shrink();
-                    return count > 0;
-                }
+                None => return self.shrink(),
             }
             self.sweep.gone += 1;
         }
-        true
     }
 
     fn shrink(&mut self) {
@@ -141,7 +142,8 @@ impl<N: Node, S: Source, Y: System> Core<N, S, Y> {
 
     /// Sweeps up this registration, before it is asked for.
     pub(super) fn sweep_up(&mut self, key: Key) {
-        if self.sweep.has_all(&self.registry.handles(key)) && self.registry.remove(key) {
+        let has_ended = !self.sweep.files.is_empty() && self.sweep.has_all(&self.registry.handles(key));
+        if has_ended && self.registry.remove(key) {
             self.ended(key);
         }
     }

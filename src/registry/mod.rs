@@ -280,8 +280,10 @@ impl Registry {
 
     /// The same of a monitor task that has ended, each for [`remove`](Registry::remove) (rule R2).
     pub fn take_keys_of(&self, monitor: MonitorId) -> Keys {
-        let take = |mut owned: dashmap::mapref::one::RefMut<'_, _, Owned>| std::mem::take(&mut owned.handles);
-        let handles = self.by_monitor.get_mut(&monitor).map(take).unwrap_or_default();
+        let handles = match self.by_monitor.get_mut(&monitor) {
+            Some(mut owned) => std::mem::take(&mut owned.handles),
+            None => return Keys::default(),
+        };
         let targets = |handle| {
             let Entry::Occupied(mut entry) = self.by_handle.entry(handle) else { return None };
             let targets = entry.get_mut().remove(&monitor);

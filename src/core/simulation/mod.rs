@@ -100,6 +100,9 @@ fn until_at_rest(core: &mut Core<Toy, Toy, Toy>, toy: &Toy) -> Result<(), String
         }
         drop(world);
         core.work().map_err(|error| error.to_string())?;
+        if !core.sweep.is_empty() {
+            return Err("it sleeps, and something is to be swept up".into());
+        }
         core.sleep(stop).map_err(|error| error.to_string())?;
         let world = toy.world.borrow();
         if let Some(fault) = &world.fault {

@@ -62,6 +62,7 @@ impl BpfEvents {
         }
     }
 
+    /// True if it is watched for its events. Its end alone is no fork.
     fn watches_events_of(&self, tid: Tid) -> bool {
         self.source.wanted(tid).intersects(EventMask::PROCESS_FORK)
     }
